@@ -23,10 +23,10 @@ class Section(BaseModel):
 class ModelSection(Section):
     """What is adapted, under which name, and where it runs."""
 
-    base: Text = Field("smollm2-135m", description="base model: an alias, a hub id, a folder or a GGUF file")
-    adapter_name: Name | None = Field(None, description="name of the adapter; the source's name when not given")
-    device: Device = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    add_fim_tokens: bool = Field(False, description="add fill-in-the-middle tokens to a base that has none")
+    base: Text = Field(default="smollm2-135m", description="base model: an alias, a hub id, a folder or a GGUF file")
+    adapter_name: Name | None = Field(default=None, description="name of the adapter; the source's name when not given")
+    device: Device = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps")
+    add_fim_tokens: bool = Field(default=False, description="add fill-in-the-middle tokens to a base that has none")
 
 
 def _twice_rank(known: dict[str, Any]) -> float:
@@ -36,33 +36,45 @@ def _twice_rank(known: dict[str, Any]) -> float:
 class LoraSection(Section):
     """The shape of the adapter (Hu et al. 2021, arXiv 2106.09685)."""
 
-    rank: Int = Field(8, ge=1, le=512, description="rank r of the update BA")
+    rank: Int = Field(default=8, ge=1, le=512, description="rank r of the update BA")
     alpha: Float = Field(default_factory=_twice_rank, gt=0, le=4096, description="scale; 2 x rank when not given")
-    dropout: Float = Field(0.0, ge=0, lt=1, description="dropout before A")
-    target_modules: Modules = Field("all-linear", description="all-linear, or names of the modules to adapt")
-    layers: Layers = Field("auto", description="auto, all, upper-half, or how many of the upper layers to adapt")
-    use_rslora: bool = Field(False, description="scale by alpha / sqrt(r) (Kalajdzievski 2023, arXiv 2312.03732)")
-    use_dora: bool = Field(False, description="weight decomposition (Liu et al. 2024, arXiv 2402.09353)")
+    dropout: Float = Field(default=0.0, ge=0, lt=1, description="dropout before A")
+    target_modules: Modules = Field(default="all-linear", description="all-linear, or names of the modules to adapt")
+    layers: Layers = Field(
+        default="auto", description="auto, all, upper-half, or how many of the upper layers to adapt"
+    )
+    use_rslora: bool = Field(
+        default=False, description="scale by alpha / sqrt(r) (Kalajdzievski 2023, arXiv 2312.03732)"
+    )
+    use_dora: bool = Field(default=False, description="weight decomposition (Liu et al. 2024, arXiv 2402.09353)")
 
 
 class TrainingSection(Section):
     """The loop: batches, optimiser, schedule, precision, and when to stop."""
 
-    batch_size: Int = Field(8, ge=1, le=4096, description="examples in one forward pass")
-    gradient_accumulation: Int = Field(1, ge=1, le=4096, description="forward passes to one optimiser step")
-    learning_rate: Float = Field(1e-3, gt=0, le=1, description="peak learning rate of AdamW")
-    scheduler: Literal["cosine", "linear", "constant"] = Field("cosine", description="decay after the warm-up")
-    epochs: Int = Field(3, ge=1, le=1000, description="passes over the examples; a budget may choose fewer")
-    warmup_steps: Int | None = Field(None, ge=0, le=10**6, description="steps of linear warm-up")
-    warmup_ratio: Float = Field(0.05, ge=0, le=0.5, description="warm-up as a share of all steps")
-    weight_decay: Float = Field(0.0, ge=0, le=1, description="decoupled weight decay")
-    max_grad_norm: Float = Field(1.0, ge=0, le=1e6, description="clip gradients to this norm; 0 leaves them alone")
-    gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="auto takes what is fast here")
-    early_stopping_patience: Int = Field(3, ge=0, le=1000, description="evaluations without gain; 0 never stops early")
-    eval_every: Int | None = Field(None, ge=1, le=10**6, description="steps between evaluations; chosen when not given")
-    seed: Int = Field(0, ge=0, lt=2**32, description="seed of everything random")
-    low_memory: bool = Field(False, description="stay under about 1 GB with the default base")
+    batch_size: Int = Field(default=8, ge=1, le=4096, description="examples in one forward pass")
+    gradient_accumulation: Int = Field(default=1, ge=1, le=4096, description="forward passes to one optimiser step")
+    learning_rate: Float = Field(default=1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="decay after the warm-up")
+    epochs: Int = Field(default=3, ge=1, le=1000, description="passes over the examples; a budget may choose fewer")
+    warmup_steps: Int | None = Field(default=None, ge=0, le=10**6, description="steps of linear warm-up")
+    warmup_ratio: Float = Field(default=0.05, ge=0, le=0.5, description="warm-up as a share of all steps")
+    weight_decay: Float = Field(default=0.0, ge=0, le=1, description="decoupled weight decay")
+    max_grad_norm: Float = Field(
+        default=1.0, ge=0, le=1e6, description="clip gradients to this norm; 0 leaves them alone"
+    )
+    gradient_checkpointing: bool = Field(default=False, description="recompute activations: less memory, more time")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto takes what is fast here"
+    )
+    early_stopping_patience: Int = Field(
+        default=3, ge=0, le=1000, description="evaluations without gain; 0 never stops early"
+    )
+    eval_every: Int | None = Field(
+        default=None, ge=1, le=10**6, description="steps between evaluations; chosen when not given"
+    )
+    seed: Int = Field(default=0, ge=0, lt=2**32, description="seed of everything random")
+    low_memory: bool = Field(default=False, description="stay under about 1 GB with the default base")
 
     @model_validator(mode="after")
     def _one_warmup(self) -> Self:
@@ -74,22 +86,32 @@ class TrainingSection(Section):
 class DatasetSection(Section):
     """Where examples come from and which of them are used."""
 
-    from_git: Text | None = Field(None, description="repository (path or URL) whose history is mined")
-    sources: Words = Field((), description="folders, data files, or NAME:LOCATION for a source plugin")
-    train_file: Place | None = Field(None, description="JSONL file of examples to train on")
-    eval_file: Place | None = Field(None, description="JSONL file of examples to judge on, instead of a split by time")
-    max_length: Int = Field(512, ge=0, le=131072, description="tokens in one example; 0 lets the planner choose")
-    languages: Words | None = Field(None, description="keep only these languages")
-    since: Text | None = Field(None, description="oldest commit date, as git understands it (6 months ago)")
-    until: Text | None = Field(None, description="newest commit date, as git understands it")
-    paths: Words = Field((), description="keep only files that match one of these globs")
-    patterns: Words = Field((), description="file name patterns for folders without history (*.java)")
-    max_examples: Int | None = Field(None, ge=1, le=10**8, description="at most this many examples, the newest first")
-    held_out_share: Float = Field(0.1, gt=0, lt=0.9, description="share of the newest examples kept for the verdict")
-    held_out_limit: Int = Field(200, ge=1, le=100_000, description="at most this many examples kept for the verdict")
-    skip_bad: bool = Field(False, description="count and skip bad lines of a data file instead of stopping")
-    fim: Switch = Field("auto", description="fill-in-the-middle: auto when the base has the tokens, on, off")
-    fim_rate: Float = Field(0.5, ge=0, le=1, description="share of examples shown as fill-in-the-middle")
+    from_git: Text | None = Field(default=None, description="repository (path or URL) whose history is mined")
+    sources: Words = Field(default=(), description="folders, data files, or NAME:LOCATION for a source plugin")
+    train_file: Place | None = Field(default=None, description="JSONL file of examples to train on")
+    eval_file: Place | None = Field(
+        default=None, description="JSONL file of examples to judge on, instead of a split by time"
+    )
+    max_length: Int = Field(
+        default=512, ge=0, le=131072, description="tokens in one example; 0 lets the planner choose"
+    )
+    languages: Words | None = Field(default=None, description="keep only these languages")
+    since: Text | None = Field(default=None, description="oldest commit date, as git understands it (6 months ago)")
+    until: Text | None = Field(default=None, description="newest commit date, as git understands it")
+    paths: Words = Field(default=(), description="keep only files that match one of these globs")
+    patterns: Words = Field(default=(), description="file name patterns for folders without history (*.java)")
+    max_examples: Int | None = Field(
+        default=None, ge=1, le=10**8, description="at most this many examples, the newest first"
+    )
+    held_out_share: Float = Field(
+        default=0.1, gt=0, lt=0.9, description="share of the newest examples kept for the verdict"
+    )
+    held_out_limit: Int = Field(
+        default=200, ge=1, le=100_000, description="at most this many examples kept for the verdict"
+    )
+    skip_bad: bool = Field(default=False, description="count and skip bad lines of a data file instead of stopping")
+    fim: Switch = Field(default="auto", description="fill-in-the-middle: auto when the base has the tokens, on, off")
+    fim_rate: Float = Field(default=0.5, ge=0, le=1, description="share of examples shown as fill-in-the-middle")
 
     @property
     def has_source(self) -> bool:
@@ -100,26 +122,36 @@ class DatasetSection(Section):
 class EvaluationSection(Section):
     """How thoroughly base and adapter are compared on the held-out examples."""
 
-    generate_limit: Int = Field(50, ge=0, le=100_000, description="examples completed by both, for exact match; 0: none")
-    bootstrap_resamples: Int = Field(2000, ge=100, le=10**6, description="resamples of the paired bootstrap")
+    generate_limit: Int = Field(
+        default=50, ge=0, le=100_000, description="examples that both complete; 0 completes none"
+    )
+    bootstrap_resamples: Int = Field(default=2000, ge=100, le=10**6, description="resamples of the paired bootstrap")
 
 
 class RunSection(Section):
     """Where results go, how long it may take, what is watched, and what happens on the way."""
 
-    output: Place | None = Field(None, description="the .lora file to write; NAME.lora when not given")
-    directory: Place | None = Field(None, description="run directory with checkpoints, log and report")
-    resume: Text | None = Field(None, description=f"run directory to continue; {LATEST} takes the newest unfinished")
-    budget: Seconds | None = Field(None, ge=10, le=30 * 86400, description="time for the whole command (5m, 1h30m)")
-    dry_run: bool = Field(False, description="check everything, predict time and memory, train nothing")
-    force: bool = Field(False, description="keep the adapter, and succeed, even when the verdict is that it hurts")
-    tensorboard: Place | None = Field(None, description="folder for TensorBoard files")
-    wandb: bool = Field(False, description="report to Weights & Biases")
-    debug: bool = Field(False, description="keep tracebacks and log everything")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what the terminal shows")
-    profile_memory: bool = Field(False, description="record memory by phase and module")
-    track_gradients: bool = Field(False, description="record gradient norms by module")
-    checkpoint_every_seconds: Seconds = Field(60.0, ge=1, le=86400, description="time between checkpoints")
+    output: Place | None = Field(default=None, description="the .lora file to write; NAME.lora when not given")
+    directory: Place | None = Field(default=None, description="run directory with checkpoints, log and report")
+    resume: Text | None = Field(
+        default=None, description=f"run directory to continue; {LATEST} takes the newest unfinished"
+    )
+    budget: Seconds | None = Field(
+        default=None, ge=10, le=30 * 86400, description="time for the whole command (5m, 1h30m)"
+    )
+    dry_run: bool = Field(default=False, description="check everything, predict time and memory, train nothing")
+    force: bool = Field(
+        default=False, description="keep the adapter, and succeed, even when the verdict is that it hurts"
+    )
+    tensorboard: Place | None = Field(default=None, description="folder for TensorBoard files")
+    wandb: bool = Field(default=False, description="report to Weights & Biases")
+    debug: bool = Field(default=False, description="keep tracebacks and log everything")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="what the terminal shows"
+    )
+    profile_memory: bool = Field(default=False, description="record memory by phase and module")
+    track_gradients: bool = Field(default=False, description="record gradient norms by module")
+    checkpoint_every_seconds: Seconds = Field(default=60.0, ge=1, le=86400, description="time between checkpoints")
 
 
 class TrainConfig(Section):
@@ -131,3 +163,13 @@ class TrainConfig(Section):
     dataset: DatasetSection = Field(default_factory=DatasetSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     run: RunSection = Field(default_factory=RunSection)
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelSection,
+    "lora": LoraSection,
+    "training": TrainingSection,
+    "dataset": DatasetSection,
+    "evaluation": EvaluationSection,
+    "run": RunSection,
+}
