@@ -1,0 +1,117 @@
+"""Find a repository and what it says about itself: head, shallow boundary, licence, path rules."""
+
+import posixpath
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuralforge.data.sources.git.commands import command, environment, git_failed, missing_git, query
+from neuralforge.errors import DataError, UserError
+
+_RULE_FILE_BYTES = 1_000_000
+_LICENCE_NAMES = ("license", "licence", "copying", "unlicense")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository with at least one commit.
+
+    Attributes:
+        directory: the git directory (of the work tree, when it is one of several).
+        under: the folder of the repository that was pointed at, with a trailing slash; empty for all of it.
+        head: full hash of the commit that is checked out.
+        boundary: full hashes of commits at which a shallow clone was cut off.
+    """
+
+    directory: Path
+    under: str
+    head: str
+    boundary: tuple[str, ...]
+
+    def rule_files(self, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """Path and text of every file at HEAD called one of ``names``, in any folder."""
+        for entry in query(self.directory, "ls-tree", "-r", "-l", "-z", self.head).split(b"\0"):
+            details, _, raw = entry.partition(b"\t")
+            path = raw.decode("utf-8", "surrogateescape")
+            if posixpath.basename(path) in names:
+                _, kind, oid, size = details.split()
+                if kind == b"blob" and size.isdigit() and int(size) <= _RULE_FILE_BYTES:
+                    yield path, query(self.directory, "cat-file", "blob", oid.decode()).decode("utf-8", "replace")
+
+    def licence_texts(self) -> Iterator[str]:
+        """The licence files in the root at HEAD, ``LICENSE`` before ``LICENSE-MIT`` and the like."""
+        found = []
+        for entry in query(self.directory, "ls-tree", "-l", "-z", self.head).split(b"\0"):
+            details, _, raw = entry.partition(b"\t")
+            name = raw.decode("utf-8", "surrogateescape").lower()
+            if name.startswith(_LICENCE_NAMES):
+                _, kind, oid, size = details.split()
+                if kind == b"blob" and size.isdigit() and int(size) <= _RULE_FILE_BYTES:
+                    found.append((name, oid.decode()))
+        for _, oid_text in sorted(found):
+            yield query(self.directory, "cat-file", "blob", oid_text).decode("utf-8", "replace")
+
+    def count_commits(self, limits: tuple[str, ...]) -> int:
+        """How many commits a log with these limits will show."""
+        return int(query(self.directory, "rev-list", "--count", *limits, self.head) or 0)
+
+
+def locate(path: Path) -> Repository:
+    """The repository at ``path``: a work tree, a folder inside one, a linked work tree, a submodule or a bare one.
+
+    Raises:
+        UserError: there is nothing at ``path``.
+        DataError: it is no repository, or one without commits, or git refuses to read it.
+    """
+    if not path.exists():
+        raise UserError(f"There is no folder {path}.", "Give the path of a git repository, or its URL.")
+    if not path.is_dir():
+        raise UserError(f"{path} is a file, not a repository.", "Give the folder that holds the code.")
+    directory, prefix = _discover(path)
+    head = query(directory, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode().strip()
+    if not head:
+        branches = query(directory, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes").split()
+        if branches:
+            names = ", ".join(name.decode("utf-8", "replace") for name in branches[:5])
+            raise DataError(
+                f"{path} has commits, but none where its HEAD points.", f"Check out a branch first: {names}."
+            )
+        raise DataError(f"The repository {path} has no commits yet.", "Commit some code, then try again.")
+    if prefix and not query(directory, "ls-tree", "--name-only", head, prefix.rstrip("/")):
+        raise DataError(
+            f"{path} is not a git repository, and the one around it does not track this folder.",
+            "Point at the repository itself, or use create-dataset for files without history.",
+        )
+    return Repository(directory, prefix, head, _boundary(directory))
+
+
+def _discover(path: Path) -> tuple[Path, str]:
+    """The git directory for ``path`` and the folder inside the work tree that ``path`` is."""
+    # core.bare=true, one of the safe settings, would hide the work tree from this one question.
+    arguments = command(None, "rev-parse", "--absolute-git-dir", "--show-prefix")
+    arguments = ["core.bare=false" if part == "core.bare=true" else part for part in arguments]
+    try:
+        done = subprocess.run(arguments, capture_output=True, env=environment(), cwd=path, check=False)
+    except OSError as failure:
+        raise missing_git(failure) from failure
+    lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")
+    if lines[0] and path.resolve() in (Path(lines[0]), Path(lines[0]).resolve()):
+        return Path(lines[0]), ""  # a bare repository, or the .git folder itself: there is no prefix inside those
+    if done.returncode != 0:
+        if b"not a git repository" in done.stderr:
+            raise DataError(
+                f"{path} is not a git repository.",
+                "Give the folder that holds .git, or use create-dataset for files without history.",
+            )
+        raise git_failed("rev-parse", done.stderr, path)
+    return Path(lines[0]), lines[1] if len(lines) > 1 else ""
+
+
+def _boundary(directory: Path) -> tuple[str, ...]:
+    """Commits whose parents a shallow clone left out: their diff would show every file as typed that day."""
+    name = query(directory, "rev-parse", "--git-path", "shallow").decode("utf-8", "surrogateescape").rstrip("\n")
+    try:
+        return tuple(Path(name).read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return ()
