@@ -1,0 +1,88 @@
+"""How long a person waits: time to the first token and between tokens, one request at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neuralforge.evaluation.subject import adapter_off
+from neuralforge.models.base import BaseModel
+from neuralforge.models.generation import generate
+from neuralforge.runs.events import Emit, Phase, Progress, silent
+
+PROMPTS = 12
+NEW_TOKENS = 24
+WARM_UP = 2
+
+
+@dataclass(slots=True)
+class Latency:
+    """Waiting times in seconds: one first-token time a request, one per-token time a token after it."""
+
+    first_token: list[float] = field(default_factory=list)
+    per_token: list[float] = field(default_factory=list)
+
+    def percentile(self, which: str, share: float) -> float:
+        """A percentile of ``first_token`` or ``per_token`` in seconds (NaN where nothing was timed)."""
+        times = self.first_token if which == "first_token" else self.per_token
+        return float(np.percentile(times, share)) if times else float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """Medians and 95th percentiles in milliseconds, with the number of times behind them."""
+        return {
+            which: {
+                "p50_ms": round(self.percentile(which, 50) * 1000, 3),
+                "p95_ms": round(self.percentile(which, 95) * 1000, 3),
+                "measured": len(times),
+            }
+            for which, times in (("first_token", self.first_token), ("per_token", self.per_token))
+            if times
+        }
+
+
+def measure_latency(
+    base: BaseModel, prompts: Sequence[Sequence[int]], *, new_tokens: int = NEW_TOKENS, emit: Emit = silent
+) -> tuple[Latency, Latency]:
+    """Time greedy generation without and with the attached adapter.
+
+    The two take turns on each prompt, so that a machine that slows down or is shared slows both. The first two
+    prompts are also run beforehand, unmeasured. The end-of-text token does not stop generation: every request
+    is equally long.
+    """
+    emit(Phase("latency", f"{len(prompts)} prompts, {new_tokens} tokens each"))
+    off, on = Latency(), Latency()
+    warm_up = prompts[:WARM_UP]
+    for number, prompt in enumerate([*warm_up, *prompts], start=1 - len(warm_up)):
+        for adapter, result in ((False, off), (True, on)):
+            with contextlib.nullcontext() if adapter else adapter_off(base):
+                _time(base, prompt, new_tokens, result if number > 0 else Latency())
+        if number > 0:
+            emit(Progress(number, len(prompts), "prompts"))
+    return off, on
+
+
+def measure_speed(
+    base: BaseModel, prompts: Sequence[Sequence[int]], *, new_tokens: int = NEW_TOKENS, emit: Emit = silent
+) -> Latency:
+    """Time greedy generation of the model as it is, with the attached adapter."""
+    emit(Phase("latency", f"{len(prompts)} prompts, {new_tokens} tokens each"))
+    result = Latency()
+    for prompt in prompts[:WARM_UP]:
+        _time(base, prompt, new_tokens, Latency())
+    for number, prompt in enumerate(prompts, start=1):
+        _time(base, prompt, new_tokens, result)
+        emit(Progress(number, len(prompts), "prompts"))
+    return result
+
+
+def _time(base: BaseModel, prompt: Sequence[int], new_tokens: int, into: Latency) -> None:
+    stamps = [time.perf_counter()]
+    generate(base, [prompt], max_new_tokens=new_tokens, on_tokens=lambda *_: stamps.append(time.perf_counter()))
+    gaps = np.diff(stamps).tolist()
+    into.first_token += gaps[:1]
+    into.per_token += gaps[1:]
