@@ -12,6 +12,8 @@ MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000
 MAX_DEPTH = 16
 PREFIX = "NEURALFORGE_"
+_STANDARD = "tag:yaml.org,2002:"
+_TAGS = ("str", "int", "float", "bool", "null", "timestamp", "seq", "map")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -140,7 +142,7 @@ class _Walker:
                 for key, value in self.pairs(node, section):
                     origin = Origin(self.kind, _at(self.shown, value))
                     layer[f"{section}.{key}"] = Given(self.value(value, 2), origin)
-            elif not (isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"):
+            elif not (isinstance(node, yaml.ScalarNode) and node.tag == f"{_STANDARD}null"):
                 layer[section] = Given(self.value(node, 1), Origin(self.kind, _at(self.shown, node)))
         return layer
 
@@ -163,14 +165,14 @@ class _Walker:
         self.count(node)
         if depth > MAX_DEPTH:
             raise _Refused(Problem("", _at(self.shown, node), "is nested too deeply"))
+        if node.tag.removeprefix(_STANDARD) not in _TAGS:
+            raise _Refused(Problem("", _at(self.shown, node), f"uses the tag {node.tag}, which is not allowed"))
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, depth + 1) for item in node.value]
         if isinstance(node, yaml.MappingNode):
             return {name: self.value(item, depth + 1) for name, item in self.pairs(node, "")}
-        if node.tag == "tag:yaml.org,2002:timestamp":
+        if node.tag == f"{_STANDARD}timestamp":
             return node.value  # a date stays the text that was written
-        if node.tag.removeprefix("tag:yaml.org,2002:") not in ("str", "int", "float", "bool", "null"):
-            raise _Refused(Problem("", _at(self.shown, node), f"uses the tag {node.tag}, which is not allowed"))
         try:
             return self.scalars.construct_object(node)
         except (ValueError, yaml.YAMLError) as failure:
