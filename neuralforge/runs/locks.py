@@ -7,6 +7,7 @@ file, so SIGKILL or a power cut frees it at once. The process id inside the file
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ if sys.platform == "win32":
     # Windows locks are mandatory, so the locked byte lies far behind the text that others want to read.
     _LOCKED_BYTE = 1 << 30
 
-    def _acquire(descriptor: int) -> None:
+    def _acquire(descriptor: int, _shared: bool = False) -> None:
         os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -26,8 +27,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _acquire(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _acquire(descriptor: int, shared: bool = False) -> None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 @contextlib.contextmanager
@@ -46,7 +47,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         ) from failure
     try:
         try:
-            _acquire(descriptor)
+            _acquire_patiently(descriptor)
         except OSError as failure:
             pid = holder(path)
             who = f"process {pid}" if pid else "another process"
@@ -62,6 +63,15 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def _acquire_patiently(descriptor: int) -> None:
+    """Try for a moment before giving up: someone may just be asking :func:`is_held`."""
+    for _ in range(5):
+        with contextlib.suppress(OSError):
+            return _acquire(descriptor)
+        time.sleep(0.02)
+    return _acquire(descriptor)
+
+
 def is_held(path: Path) -> bool:
     """Whether some process holds ``path`` now. A missing or unreadable file counts as free."""
     try:
@@ -69,7 +79,7 @@ def is_held(path: Path) -> bool:
     except OSError:
         return False
     try:
-        _acquire(descriptor)
+        _acquire(descriptor, True)
     except OSError:
         return True
     finally:
