@@ -76,7 +76,9 @@ def cut(lines: Sequence[str], start: int, end: int) -> Iterator[Piece]:
         start += 1
     while end > start and not lines[end - 1].strip():
         end -= 1
-    if start == end:
+    if end - start <= 1:  # most edits
+        if start < end and len(lines[start]) < MAX_CHARS:
+            yield Piece(start, end, False, len(lines[start]) + 1)
         return
     group: Piece | None = None
     for unit in _fitting(lines, start, end):

@@ -7,6 +7,7 @@ costs memory by its number of files and removed lines, never by what it adds. Hu
 their headers, so nothing that a file contains can pass for structure.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
@@ -23,6 +24,15 @@ PATCH = (
     *("--no-relative", "--submodule=short", "--no-diff-merges", "--no-decorate", "--no-notes", "--encoding=UTF-8"),
     *("--diff-algorithm=myers", "--indent-heuristic", "--no-mailmap", "-O/dev/null"),
 )
+# A header names a path six times at most, each of up to 4,096 bytes that may be written as four.
+_LONGEST_HEADER = 1 << 17
+_SECTION = re.compile(
+    rb"diff --git [^\n]*\n"
+    rb"(?:(?:old mode|new mode|deleted file|new file|similarity|dissimilarity|rename|copy) [^\n]*\n)*"
+    rb"(?:index ([0-9a-f]+)\.\.([0-9a-f]+)[^\n]*\n)?"
+    rb"(?:(Binary files )[^\n]*\n|--- [^\n]*\n\+\+\+ [^\n]*\n)?"
+)
+_HUNK = re.compile(rb"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@[^\n]*\n")
 GITLINK, SYMLINK = b"160000", b"120000"
 
 
@@ -68,20 +78,31 @@ class Commit:
 class _Stream:
     """A growing window over a pipe."""
 
-    __slots__ = ("_buffer", "_pipe", "_position")
+    __slots__ = ("_buffer", "_ended", "_pipe", "_position")
 
     def __init__(self, pipe: IO[bytes]) -> None:
         self._pipe = pipe
         self._buffer = b""
         self._position = 0
+        self._ended = False
 
     def _fill(self) -> bool:
-        chunk: bytes = self._pipe.read1(_CHUNK)  # type: ignore[attr-defined]
+        chunk: bytes = b"" if self._ended else self._pipe.read1(_CHUNK)  # type: ignore[attr-defined]
         if not chunk:
+            self._ended = True
             return False
         self._buffer = self._buffer[self._position :] + chunk if self._position < len(self._buffer) else chunk
         self._position = 0
         return True
+
+    def match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """Take what ``pattern`` matches here; it must match within ``_LONGEST_HEADER`` bytes."""
+        while len(self._buffer) - self._position < _LONGEST_HEADER and self._fill():
+            pass
+        found = pattern.match(self._buffer, self._position)
+        if found is not None:
+            self._position = found.end()
+        return found
 
     def peek(self, count: int = 1) -> bytes:
         """The next ``count`` bytes without taking them; fewer only at the end."""
@@ -104,20 +125,18 @@ class _Stream:
 
     def skip_lines(self, count: int) -> None:
         """Take ``count`` lines and forget them."""
+        position = self._position
+        find = self._buffer.find
         while count:
-            rest = self._buffer.count(b"\n", self._position)
-            if rest < count:
-                count -= rest
-                # An unfinished last line is forgotten too; only its newline is still to come.
-                self._position = len(self._buffer)
-                if not self._fill():
-                    raise EOFError
+            position = find(b"\n", position) + 1
+            if position:
+                count -= 1
                 continue
-            position = self._position
-            for _ in range(count):
-                position = self._buffer.index(b"\n", position) + 1
-            self._position = position
-            return
+            self._position = len(self._buffer)  # what is left of the line is forgotten; its newline is still to come
+            if not self._fill():
+                raise EOFError
+            find = self._buffer.find
+        self._position = position
 
     def lines(self, count: int) -> bytes:
         """Take ``count`` lines, newlines included."""
@@ -180,23 +199,16 @@ def _records(stream: _Stream) -> list[Change]:
 def _patches(stream: _Stream, changes: list[Change]) -> None:
     """Attach to each change the hunks of its patch; the two are matched by the blob ids on the ``index`` line."""
     upcoming = 0
-    target: Change | None = None
     kept = 0
-    while True:
-        start = stream.peek()
-        if start == b"@":
-            kept += _hunk(stream, target, keep_removed=target is not None and kept < _KEPT_REMOVED_BYTES)
-        elif start in (b"\x01", b"\0", b""):
-            return
-        else:
-            line = stream.until(b"\n")
-            if line.startswith(b"index "):
-                old, _, new = line.split(b" ", 2)[1].partition(b"..")
-                upcoming, target = _matching(changes, upcoming, old, new)
-            elif line.startswith(b"diff --git "):
-                target = None
-            elif line.startswith(b"Binary files ") and target is not None:
+    while (section := stream.match(_SECTION)) is not None:
+        target: Change | None = None
+        old, new, binary = section.groups()
+        if old is not None:  # a patch without blob ids has no hunks either: a pure rename or a change of mode
+            upcoming, target = _matching(changes, upcoming, old, new)
+            if binary and target is not None:
                 target.binary = True
+        while (hunk := stream.match(_HUNK)) is not None:
+            kept += _hunk(stream, hunk, target, keep_removed=target is not None and kept < _KEPT_REMOVED_BYTES)
 
 
 def _matching(changes: list[Change], first: int, old: bytes, new: bytes) -> tuple[int, Change | None]:
@@ -213,12 +225,11 @@ def _matching(changes: list[Change], first: int, old: bytes, new: bytes) -> tupl
     raise DataError("git log gave a patch for a file it did not list.", "Please report this with your git version.")
 
 
-def _hunk(stream: _Stream, target: Change | None, *, keep_removed: bool) -> int:
-    """Read one hunk; returns the bytes of removed lines kept."""
-    _, before, after, _ = stream.until(b"\n").split(b" ", 3)
-    removed_count = int(before.partition(b",")[2] or 1)
-    start, _, added = after[1:].partition(b",")
-    count = int(added or 1)
+def _hunk(stream: _Stream, header: re.Match[bytes], target: Change | None, *, keep_removed: bool) -> int:
+    """Read the body of one hunk; returns the bytes of removed lines kept."""
+    before, start, after = header.groups()
+    removed_count = 1 if before is None else int(before)
+    count = 1 if after is None else int(after)
     removed = b""
     if removed_count:
         if keep_removed:
