@@ -28,7 +28,7 @@ CATALOGUE = (
     Entry("train", "Training", "train:train", "Train an adapter, judge it on later commits, pack it."),
     Entry("config", "Training", "config:group", "Show, check and explain configurations."),
     Entry("monitor", "Training", "monitor:monitor", "Follow a run from another terminal."),
-    Entry("test-adapter", "Judging", "test_adapter:test_adapter", "Judge an adapter against its base."),
+    Entry("test-adapter", "Judging", "test_adapter:judge_adapter", "Judge an adapter against its base."),
     Entry("benchmark", "Judging", "benchmark:benchmark", "Measure accuracy, latency, perplexity and memory."),
     Entry("ab-test", "Judging", "ab_test:ab_test", "Compare two adapters on the same examples."),
     Entry("adapters", "Adapters", "adapters:group", "List, show, install, remove and compare adapters."),

@@ -35,3 +35,13 @@ def _value(name: str, value: float | None, signed: bool = False) -> str:
     if any(part in name for part in PERCENT):
         return f"{value:{sign}.1%}"
     return f"{value:{sign}.3f}"
+
+
+def latency_table(latency: dict[str, dict[str, Any]]) -> None:
+    """Waiting times in milliseconds, a row for each model and kind of token."""
+    rows = [
+        (who, which.replace("_", " "), f"{times['p50_ms']:.1f}", f"{times['p95_ms']:.1f}", f"{times['measured']:,}")
+        for who, kinds in latency.items()
+        for which, times in kinds.items()
+    ]
+    table(["Latency", "Token", "p50 ms", "p95 ms", "Measured"], rows, numbers=["p50 ms", "p95 ms", "Measured"])

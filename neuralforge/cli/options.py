@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, all else to stderr.")]
-Base = Annotated[str | None, typer.Option("--base", help="Base model: an alias, a hub id, a folder or a GGUF file.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, mps, cuda or cuda:N.")]
+Base = Annotated[
+    str | None, typer.Option("--base", metavar="MODEL", help="Base model: an alias, a hub id, a folder or a GGUF file.")
+]
 Languages = Annotated[
     str | None, typer.Option("--languages", metavar="NAMES", help="Keep only these languages (java,python,js).")
 ]
@@ -24,6 +25,25 @@ MaxExamples = Annotated[
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and skip bad lines instead of stopping.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write.")]
+
+Adapter = Annotated[
+    str, typer.Argument(metavar="ADAPTER", help="A .lora file, its unpacked folder, or an installed name.")
+]
+TestFile = Annotated[Path | None, typer.Option("--test-file", metavar="FILE", help="JSONL examples to judge on.")]
+JudgedRepo = Annotated[
+    str | None,
+    typer.Option("--from-git", metavar="PATH|URL", help="Judge on commits of this repository later than the training."),
+]
+OnDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, mps, cuda or cuda:N.")]
+Precision = Annotated[
+    str | None, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16; chosen if left out.")
+]
+JudgeAtMost = Annotated[int, typer.Option("--max-examples", metavar="N", min=1, help="Judge on at most this many.")]
+GenerateLimit = Annotated[
+    int, typer.Option("--generate-limit", metavar="N", min=0, help="Write out completions of this many of them.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of draws and resampling.")]
+Picture = Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Write the figures as an SVG picture.")]
 
 
 def listed(text: str | None) -> tuple[str, ...]:
