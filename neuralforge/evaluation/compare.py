@@ -72,6 +72,8 @@ def compare(
         ValueError: the tables are empty or are not about the same examples.
     """
     check_paired(first, second, units)
+    if not np.array_equal(np.isnan(first.similarity), np.isnan(second.similarity)):
+        raise ValueError("edit similarity was not measured on the same examples")
     draws = Draws([first, second], units, seed=seed, resamples=resamples)
     before, after = summarise(first), summarise(second)
     old, new = draws.metrics(0), draws.metrics(1)
@@ -95,8 +97,6 @@ def check_paired(first: ScoreTable, second: ScoreTable, units: Units) -> None:
         raise ValueError("nothing to compare: no example has a token to predict")
     if not np.array_equal(first.examples, second.examples) or len(units.index) != len(first):
         raise ValueError("the two models were not scored on the same examples")
-    if not np.array_equal(np.isnan(first.similarity), np.isnan(second.similarity)):
-        raise ValueError("edit similarity was not measured on the same examples")
 
 
 class Draws:
@@ -121,6 +121,24 @@ def tally(first: ScoreTable, second: ScoreTable, tolerance: float = 0.01) -> Tal
     gap = first.nll / first.tokens - second.nll / second.tokens
     wins, losses = int((gap > tolerance).sum()), int((gap < -tolerance).sum())
     return Tally(wins, len(first) - wins - losses, losses)
+
+
+def winner_sentence(comparison: Comparison, counted: Tally, labels: tuple[str, str]) -> tuple[str | None, str]:
+    """``a``, ``b`` or None, and the comparison of a (first) with b (second) in words."""
+    loss, units = comparison.metrics["loss"], comparison.units
+    spread = loss.interval if units.conclusive else None
+    figures = f"loss {loss.first:.3f} and {loss.second:.3f} nats per token"
+    if spread:
+        figures += f"; 95 % interval of B − A {spread[0]:+.3f} to {spread[1]:+.3f}".replace("-", "−")
+    per_example = (
+        f"B predicts {counted.wins:,} of {loss.examples:,} examples better than A, {counted.losses:,} worse, "
+        f"{counted.ties:,} alike."
+    )
+    if spread is None or spread[0] <= 0 <= spread[1]:
+        few = "" if units.conclusive else f", and {units.count} are too few to tell"
+        return None, f"No evidence that {labels[0]} and {labels[1]} differ ({figures}{few}). {per_example}"
+    winner = 1 if spread[1] < 0 else 0
+    return "ab"[winner], f"{labels[winner]} is better ({figures}). {per_example}"
 
 
 def metrics_json(comparison: Comparison, first: str, second: str) -> dict[str, Any]:

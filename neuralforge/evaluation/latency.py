@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from neuralforge.evaluation.completions import completion_span
+from neuralforge.evaluation.prompts import neutral_prompts
 from neuralforge.evaluation.subject import adapter_off
 from neuralforge.models.base import BaseModel
 from neuralforge.models.generation import generate
 from neuralforge.runs.events import Emit, Phase, Progress, silent
+from neuralforge.tokens.encoding import Encoded
 
 PROMPTS = 12
 NEW_TOKENS = 24
@@ -78,6 +81,16 @@ def measure_speed(
         _time(base, prompt, new_tokens, result)
         emit(Progress(number, len(prompts), "prompts"))
     return result
+
+
+def prompts_for(base: BaseModel, encoded: Sequence[Encoded], most: int = PROMPTS) -> list[list[int]]:
+    """Prompts to time: what stands before the completions of some examples, or neutral ones without examples."""
+    usable = [item for item in encoded if item.loss.any() and not item.loss[0]]
+    if usable:
+        step = max(1, len(usable) // most)
+        return [item.ids[: completion_span(item.loss)[0]].tolist() for item in usable[::step][:most]]
+    texts = [text for _, text in neutral_prompts(("python", "javascript", "java"), most)]
+    return [[int(token) for token in base.tokenizer(text)["input_ids"]] for text in texts]
 
 
 def _time(base: BaseModel, prompt: Sequence[int], new_tokens: int, into: Latency) -> None:

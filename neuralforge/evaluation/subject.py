@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +109,11 @@ def adapter_off(base: BaseModel) -> AbstractContextManager[None]:
     return cast("AbstractContextManager[None]", model.disable_adapter())
 
 
-def encode_as_trained(subject: Subject, base: BaseModel, examples: tuple[Example, ...]) -> list[Encoded]:
+def encode_as_trained(subject: Subject, base: BaseModel, examples: Sequence[Example]) -> list[Encoded]:
     """Token ids of ``examples``, left to right, at the length the adapter was trained with."""
     return encode(examples, base, max_length=subject.max_length, fim=False)
+
+
+def encode_alike(subjects: Sequence[Subject], base: BaseModel, examples: Sequence[Example]) -> list[Encoded]:
+    """Token ids for comparing adapters: left to right, at the shorter of their lengths."""
+    return encode(examples, base, max_length=min(subject.max_length for subject in subjects), fim=False)

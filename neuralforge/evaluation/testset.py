@@ -98,7 +98,7 @@ def later_commits(
         raise DataError(f"No usable example was found in {source}.", "Try a repository with more history.")
     dated = sorted(found, key=lambda example: (example.author_time or 0, example.commit or ""))
     newest_trained = train_commits[-1] if train_commits else None
-    cutoff = max((e.author_time or 0 for e in found if newest_trained and e.commit == newest_trained), default=None)
+    cutoff = max((e.author_time or 0 for e in found if _is(e.commit, newest_trained)), default=None)
     if cutoff is None:
         emit(
             Note(
@@ -108,7 +108,7 @@ def later_commits(
             )
         )
     else:
-        dated = [e for e in dated if (e.author_time or 0) > cutoff and e.commit not in train_commits]
+        dated = [e for e in dated if (e.author_time or 0) > cutoff]
         if not dated:
             raise DataError(
                 f"{source} has no usable commit after {str(newest_trained)[:12]}, the last one trained on.",
@@ -118,3 +118,8 @@ def later_commits(
     commits = [example.commit for example in chosen if example.commit is not None]
     held_out = (commits[0], commits[-1]) if commits and cutoff is not None else ()
     return TestSet(tuple(chosen), source, held_out)
+
+
+def _is(commit: str | None, recorded: str | None) -> bool:
+    """Whether a commit is the recorded one, which may be abbreviated."""
+    return bool(commit and recorded and commit.startswith(recorded))

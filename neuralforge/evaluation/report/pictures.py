@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from neuralforge.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from neuralforge.evaluation.report.svg import Estimate, Panel, Role, forest
+from neuralforge.evaluation.report.svg import Bar, Estimate, Panel, Role, bars, forest
 
 LABELS = {
     "loss": "Loss",
@@ -45,6 +45,43 @@ def verdict_picture(
     if shares:
         panels.append(Panel("Difference in percentage points, higher is better", shares, "worse", f"{second} better"))
     return forest(panels, title=title, width=width, standalone=standalone)
+
+
+def benchmark_picture(record: Mapping[str, Any], *, title: str) -> str:
+    """Draw a benchmark from its JSON record as bars: every figure of the base beside the adapter's."""
+    groups: list[tuple[str, list[Bar]]] = []
+    metrics: Mapping[str, Any] = (record.get("verdict") or {}).get("metrics") or {}
+    for name in (name for name in METRICS if name in metrics):
+        pair = {who: float(metrics[name][who]) for who in ("base", "adapter")}
+        groups.append(
+            (f"{LABELS[name]} ({HELP[name]})", [_bar(who, value, shown(name, value)) for who, value in pair.items()])
+        )
+    if control := record.get("control"):
+        losses = [(who, float(control["loss"][who])) for who in ("base", "control", "adapter")]
+        groups.append(("Loss with the control", [_bar(who, value, shown("loss", value)) for who, value in losses]))
+    latency: Mapping[str, Any] = record.get("latency") or {}
+    for which, label in (("first_token", "First token"), ("per_token", "Each further token")):
+        for share in ("p50", "p95"):
+            times = [(who, latency[who][which][f"{share}_ms"]) for who in latency if which in latency[who]]
+            if times:
+                groups.append((f"{label}, {share}", [_bar(who, time, f"{time:.1f} ms") for who, time in times]))
+    if memory := record.get("memory"):
+        sizes = (("process, peak", "peak", "base"), ("base weights", "base_weights", "base"),
+                 ("adapter weights", "adapter_weights", "adapter"), ("package", "package", "adapter"))  # fmt: skip
+        groups.append(
+            (
+                "Memory",
+                [
+                    Bar(label, float(memory[key]), f"{memory[key] / 1e6:,.1f} MB", cast(Role, role))
+                    for label, key, role in sizes
+                ],
+            )
+        )
+    return bars(groups, title=title, standalone=True)
+
+
+def _bar(who: str, value: float, text: str) -> Bar:
+    return Bar(who, value, text, cast(Role, who))
 
 
 def _estimate(name: str, entry: Mapping[str, Any], first: str, second: str) -> Estimate:
