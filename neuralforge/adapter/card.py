@@ -15,7 +15,7 @@ from neuralforge.adapter.manifest import Manifest
 from neuralforge.adapter.strict_text import is_unsafe
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#!|~>$^])")
-_BLOCK_START = re.compile(r"^(?=[-+=])|^(?<!\d)(\d+)(?=[.)](?:\s|$))")
+_BLOCK_START = re.compile(r"^(?=[-+=])|^(\d+)(?=[.)](?:\s|$))")
 _AUTOLINK = re.compile(r"(?i)\b(https?|ftp|mailto)(?=:)|\b(www)(?=\.)|(?<=\w)(@)(?=\w)")
 _SHOWN = 12  # rows of a count table; the manifest has all of them
 
