@@ -95,6 +95,11 @@ class _Stream:
         self._position = 0
         return True
 
+    @property
+    def ended(self) -> bool:
+        """Whether the pipe is known to give no more."""
+        return self._ended
+
     def match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
         """Take what ``pattern`` matches here; it must match within ``_LONGEST_HEADER`` bytes."""
         while len(self._buffer) - self._position < _LONGEST_HEADER and self._fill():
@@ -169,6 +174,8 @@ def read_commits(pipe: IO[bytes]) -> Iterator[Commit]:
             stream.until(b"\0")  # the terminator of a commit that changed nothing
             continue
         if start != b"\x01":
+            if stream.ended:
+                raise EOFError  # broken off inside a patch
             raise DataError("git log gave output that cannot be understood.", "git 2.31 or newer is needed.")
         commit = _header(stream)
         if stream.peek(2) == b"\0\n":
