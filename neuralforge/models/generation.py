@@ -1,0 +1,230 @@
+"""Continue prompts: batched, with a key-value cache, greedy unless a temperature is given.
+
+One loop serves decoder-only models (prompts padded on the left, so that the newest token is last in every row) and
+encoder-decoder models (the prompt goes to the encoder, the decoder starts from its start token). Rows that have
+ended leave the batch. With temperature 0 a completion does not depend on what else is in the batch, up to the
+rounding of the number format; with one, every prompt draws from a generator of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from neuralforge.errors import DataError, UserError
+from neuralforge.models.base import BaseModel
+
+if TYPE_CHECKING:
+    import torch
+
+OnTokens = Callable[[Mapping[int, int]], None]
+
+
+def generate(
+    base: BaseModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop: Sequence[int] = (),
+    temperature: float = 0.0,
+    seed: int | None = None,
+    on_tokens: OnTokens | None = None,
+    batch_size: int = 16,
+) -> list[list[int]]:
+    """Continue each prompt until a stop token, the tokenizer's end of text, or ``max_new_tokens``.
+
+    Args:
+        base: the model as it is now; with adapters when ``base.model`` is a PeftModel with adapters enabled.
+        prompts: token ids, none empty, of any lengths.
+        max_new_tokens: the most tokens a completion may have.
+        stop: token ids that end a completion, besides the end of text; they are not part of it.
+        temperature: 0 takes the likeliest token; above 0 draws from softmax(logits / temperature).
+        seed: makes drawing repeatable; prompt number i uses its own stream made of ``seed`` and i.
+        on_tokens: called after every step with {prompt number: its new token}; an ending token is reported too.
+        batch_size: prompts that run together; those of like length do.
+
+    Returns:
+        The completions, in the order of the prompts, without prompt and without the ending token.
+
+    Raises:
+        DataError: an empty prompt, a token id outside the model, or more tokens than the model has positions for.
+        UserError: a negative temperature, count or batch size.
+    """
+    import torch
+
+    if max_new_tokens < 0 or temperature < 0 or batch_size < 1:
+        raise UserError(
+            "Generation needs max_new_tokens >= 0, temperature >= 0 and batch_size >= 1.", "Correct the argument."
+        )
+    # LoRA sits inside the layers, so the inner model is the adapted one, without PEFT's wrapping of each call.
+    model: Any = base.model
+    if hasattr(model, "get_base_model"):
+        model = model.get_base_model()
+    _check(model, prompts, max_new_tokens, base.encoder_decoder)
+    ending = frozenset(stop) | {base.tokenizer.eos_token_id}
+    completions: list[list[int]] = [[] for _ in prompts]
+    if max_new_tokens == 0:
+        return completions
+    chooser = _Chooser(temperature, seed)
+    order = sorted(range(len(prompts)), key=lambda number: (len(prompts[number]), number))
+    with torch.inference_mode(), _evaluating(model):
+        for first in range(0, len(order), batch_size):
+            numbers = order[first : first + batch_size]
+            run = _Run.begin(model, [prompts[number] for number in numbers], numbers, base)
+            for step in range(max_new_tokens):
+                fresh = chooser.choose(run.logits_BV, run.numbers)
+                if on_tokens is not None:
+                    on_tokens(dict(zip(run.numbers, fresh, strict=True)))
+                going = [row for row, token in enumerate(fresh) if token not in ending]
+                for row in going:
+                    completions[run.numbers[row]].append(fresh[row])
+                if not going or step + 1 == max_new_tokens:
+                    break
+                run.keep(going)
+                run.advance([fresh[row] for row in going])
+    return completions
+
+
+def _check(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, encoder_decoder: bool) -> None:
+    rows = model.get_input_embeddings().num_embeddings
+    positions = None if encoder_decoder else getattr(model.config, "max_position_embeddings", None)
+    for number, prompt in enumerate(prompts):
+        if not prompt:
+            raise DataError(f"Prompt {number} is empty.", "Give at least one token; a begin-of-text token will do.")
+        if min(prompt) < 0 or max(prompt) >= rows:
+            raise DataError(f"Prompt {number} holds a token outside 0..{rows - 1}.", "Is it from another tokenizer?")
+        if positions is not None and len(prompt) + max_new_tokens > positions:
+            raise DataError(
+                f"Prompt {number} has {len(prompt)} tokens; with {max_new_tokens} new ones it passes the model's "
+                f"{positions} positions.",
+                "Shorten the prompt or ask for fewer tokens.",
+            )
+
+
+@contextlib.contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Dropout off while generating, and as it was afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+class _Chooser:
+    """Picks each row's next token; one random stream a prompt, so that the batch's make-up does not matter."""
+
+    def __init__(self, temperature: float, seed: int | None) -> None:
+        self.temperature, self.seed = temperature, seed
+        self.streams: dict[int, torch.Generator] = {}
+
+    def choose(self, logits_BV: torch.Tensor, numbers: Sequence[int]) -> list[int]:
+        if self.temperature == 0:
+            return [int(token) for token in logits_BV.argmax(dim=-1).tolist()]
+        shares_BV = (logits_BV.float() / self.temperature).softmax(dim=-1).cpu()
+        return [
+            int(shares.multinomial(1, generator=self._stream(number)))
+            for shares, number in zip(shares_BV, numbers, strict=True)
+        ]
+
+    def _stream(self, number: int) -> torch.Generator:
+        import torch
+
+        if number not in self.streams:
+            stream = torch.Generator()
+            if self.seed is None:
+                stream.seed()
+            else:
+                # Odd multiplier: distinct prompts and seeds get distinct 63-bit states.
+                stream.manual_seed((self.seed * 0x9E3779B97F4A7C15 + number) % (1 << 63))
+            self.streams[number] = stream
+        return self.streams[number]
+
+
+@dataclass
+class _Run:
+    """A batch under way. ``mask_BS`` covers prompt and new tokens (of the encoder's input for encoder-decoders)."""
+
+    model: Any
+    numbers: list[int]
+    mask_BS: torch.Tensor  # noqa: N815
+    lengths_B: torch.Tensor  # noqa: N815
+    cache: Any
+    logits_BV: torch.Tensor  # noqa: N815
+    encoded: Any
+    options: dict[str, Any]
+
+    @classmethod
+    def begin(cls, model: Any, prompts: list[Sequence[int]], numbers: list[int], base: BaseModel) -> _Run:
+        """Read the prompts; afterwards ``logits_BV`` predicts the first new token of each row."""
+        import torch
+
+        device = model.get_input_embeddings().weight.device
+        width = max(len(prompt) for prompt in prompts)
+        pad = base.tokenizer.pad_token_id or 0
+        left = not base.encoder_decoder
+        ids, mask = [], []
+        for prompt in prompts:
+            padding = [pad] * (width - len(prompt))
+            ids.append([*padding, *prompt] if left else [*prompt, *padding])
+            mask.append([0] * len(padding) + [1] * len(prompt) if left else [1] * len(prompt) + [0] * len(padding))
+        ids_BT = torch.tensor(ids, device=device)
+        mask_BT = torch.tensor(mask, device=device)
+        lengths_B = mask_BT.sum(dim=1)
+        takes = inspect.signature(model.forward).parameters
+        options: dict[str, Any] = {"use_cache": True, "return_dict": True}
+        if "logits_to_keep" in takes:
+            options["logits_to_keep"] = 1
+        if base.encoder_decoder:
+            encoded = model.get_encoder()(input_ids=ids_BT, attention_mask=mask_BT, return_dict=True)
+            start = model.config.decoder_start_token_id
+            start = model.config.pad_token_id if start is None else start
+            run = cls(model, numbers, mask_BT, lengths_B, None, ids_BT, encoded, options)
+            run._step(decoder_input_ids=torch.full((len(prompts), 1), start, device=device))
+            return run
+        run = cls(model, numbers, mask_BT, lengths_B, None, ids_BT, None, options)
+        inputs = {"input_ids": ids_BT}
+        if "position_ids" in takes:
+            run.options["position_ids"] = True
+            inputs["position_ids"] = (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
+        run._step(**inputs)
+        return run
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop every row that is not listed."""
+        import torch
+
+        if len(rows) == len(self.numbers):
+            return
+        chosen = torch.tensor(rows, device=self.mask_BS.device)
+        self.numbers = [self.numbers[row] for row in rows]
+        self.mask_BS, self.lengths_B = self.mask_BS[chosen], self.lengths_B[chosen]
+        self.cache.batch_select_indices(chosen)
+        if self.encoded is not None:
+            self.encoded.last_hidden_state = self.encoded.last_hidden_state[chosen]
+
+    def advance(self, tokens: list[int]) -> None:
+        """Append one token to every row and predict the next."""
+        import torch
+
+        tokens_B1 = torch.tensor(tokens, device=self.mask_BS.device)[:, None]
+        if self.encoded is not None:
+            self._step(decoder_input_ids=tokens_B1)
+            return
+        inputs = {"input_ids": tokens_B1}
+        if "position_ids" in self.options:
+            inputs["position_ids"] = self.lengths_B[:, None]
+        self.lengths_B = self.lengths_B + 1
+        self.mask_BS = torch.cat([self.mask_BS, torch.ones_like(tokens_B1)], dim=1)
+        self._step(**inputs)
+
+    def _step(self, **inputs: torch.Tensor) -> None:
+        extra = {key: value for key, value in self.options.items() if key != "position_ids"}
+        if self.encoded is not None:
+            extra["encoder_outputs"] = self.encoded
+        out = self.model(attention_mask=self.mask_BS, past_key_values=self.cache, **extra, **inputs)
+        self.cache, self.logits_BV = out.past_key_values, out.logits[:, -1]
