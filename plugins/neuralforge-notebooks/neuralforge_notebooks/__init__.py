@@ -1,0 +1,1 @@
+"""Jupyter notebooks as a source of training examples for neuralforge."""
