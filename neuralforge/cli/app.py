@@ -1,5 +1,6 @@
 """The program ``neuralforge``: finds the command, runs it, and turns errors into words and exit codes."""
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typer.exceptions import TyperException
 from typer.main import get_command
 
 from neuralforge import __version__
+from neuralforge.cli.catalogue import CATALOGUE
 from neuralforge.cli.shape import SETTINGS, Overview
 from neuralforge.errors import Interrupted, NeuralForgeError
 
@@ -71,7 +73,7 @@ def run(arguments: list[str]) -> int:
         _say(failure.message, failure.hint)
         return failure.exit_code
     except TyperException as failure:
-        return _usage(failure)
+        return _usage(failure, arguments)
     except (KeyboardInterrupt, typer.Abort):
         _say("Stopped.", "")
         return Interrupted.exit_code
@@ -81,13 +83,17 @@ def run(arguments: list[str]) -> int:
         return 1
 
 
-def _usage(failure: TyperException) -> int:
-    context = getattr(failure, "ctx", None)
+def _usage(failure: TyperException, arguments: list[str]) -> int:
     if type(failure).__name__ == "NoArgsIsHelpError":
         typer.echo(failure.message)
         return 0
-    path = context.command_path if context is not None else "neuralforge"
+    context = getattr(failure, "ctx", None)
+    named = [entry.name for entry in CATALOGUE if entry.name in arguments[:1]]
+    path = context.command_path if context is not None else " ".join(["neuralforge", *named])
     message, _, guess = failure.format_message().partition(" Did you mean")
+    possible = getattr(failure, "possibilities", None)
+    if possible:
+        message, guess = failure.message, f" {difflib.get_close_matches(failure.message, possible, 1, 0)[0]}?"
     meant = f"Did you mean{guess} " if guess else ""
     _say(message, f"{meant}`{path} --help` lists what it takes.")
     return 2

@@ -1,8 +1,9 @@
 """Tables of figures that more than one command shows."""
 
+from pathlib import Path
 from typing import Any
 
-from neuralforge.cli.present import table
+from neuralforge.cli.present import line, show_json, table
 
 PERCENT = ("accuracy", "exact_match", "first_line", "similarity", "match")
 
@@ -45,3 +46,30 @@ def latency_table(latency: dict[str, dict[str, Any]]) -> None:
         for which, times in kinds.items()
     ]
     table(["Latency", "Token", "p50 ms", "p95 ms", "Measured"], rows, numbers=["p50 ms", "p95 ms", "Measured"])
+
+
+def written_dataset(output: Path, examples: int, funnel: dict[str, Any], *, as_json: bool) -> None:
+    """A data set that was written, and what was left out of it."""
+    if as_json:
+        show_json({"output": str(output), "examples": examples, "funnel": funnel})
+        return
+    line(f"Wrote {examples:,} examples to {output}.")
+    funnel_table(funnel)
+
+
+def funnel_table(funnel: dict[str, Any]) -> None:
+    """What was left out, commits and examples, most frequent reason first; nothing when nothing was."""
+    left_out = [("commit", reason, count) for reason, count in _frequent(funnel.get("commits_dropped") or {})]
+    left_out += [("example", reason, count) for reason, count in _frequent(funnel.get("dropped") or {})]
+    if not left_out:
+        return
+    line()
+    rows = [(what, reason, f"{count:,}") for what, reason, count in left_out]
+    table(["Left out", "Because", "Count"], rows, numbers=["Count"])
+    seen, kept = funnel.get("seen", 0), funnel.get("kept", 0)
+    commits = f" from {funnel['commits']:,} commits" if funnel.get("commits") else ""
+    line(f"Kept {kept:,} of {seen:,} candidates{commits}.")
+
+
+def _frequent(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda row: (-row[1], row[0]))

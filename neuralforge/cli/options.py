@@ -1,9 +1,19 @@
 """Options that several commands share, so that one name means one thing everywhere."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Secrets(StrEnum):
+    """What happens to keys, tokens and passwords in examples."""
+
+    drop = "drop"
+    redact = "redact"
+    keep = "keep"
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, all else to stderr.")]
 Base = Annotated[
@@ -21,6 +31,9 @@ Paths = Annotated[
 ]
 MaxExamples = Annotated[
     int | None, typer.Option("--max-examples", metavar="N", min=1, help="At most this many examples.")
+]
+SecretsOption = Annotated[
+    Secrets, typer.Option("--secrets", help="Drop examples with secrets, redact the secrets, or keep both.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and skip bad lines instead of stopping.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]

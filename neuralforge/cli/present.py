@@ -1,10 +1,11 @@
 """What people and programs read: tables, JSON, errors, sizes and times, with control characters made harmless."""
 
 import json
+import math
 import re
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -35,8 +36,18 @@ def note(text: object) -> None:
 
 
 def show_json(content: Any) -> None:
-    """Print one JSON document to stdout; strings that are not valid text are kept as escapes."""
-    typer.echo(json.dumps(content, indent=2, ensure_ascii=True, default=str, allow_nan=False))
+    """Print one JSON document to stdout; NaN and infinity, which JSON does not have, become null."""
+    typer.echo(json.dumps(_plain(content), indent=2, ensure_ascii=True, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, (str, bool, int)) else str(value)
 
 
 def say_error(message: str, hint: str = "") -> None:

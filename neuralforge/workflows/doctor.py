@@ -174,7 +174,7 @@ def _base_model() -> Finding:
     from neuralforge.workflows.models import list_models
 
     default = next((model for model in list_models() if model.name == "smollm2-135m"), None)
-    if default is not None and default.cached:
+    if default is not None and default.folder is not None:
         return Finding("default base", "ok", "smollm2-135m is in the cache")
     return Finding("default base", "note", "not fetched yet", "`neuralforge models pull smollm2-135m`, or just train.")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuralforge.cli.options import Base, GenerateLimit, JudgeAtMost, Json, OnDevice, Picture, Precision, Seed, listed
+from neuralforge.cli.options import Base, GenerateLimit, Json, JudgeAtMost, OnDevice, Picture, Precision, Seed, listed
 from neuralforge.cli.present import line, show_json, size, table
 
 if TYPE_CHECKING:

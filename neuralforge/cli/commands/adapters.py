@@ -103,7 +103,7 @@ def diff(
         return
     rows = [
         (
-            module.name,
+            module.module,
             f"{module.norm_a:.4f}",
             f"{module.norm_b:.4f}",
             f"{module.norm_difference:.4f}",

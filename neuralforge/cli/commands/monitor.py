@@ -37,7 +37,7 @@ def monitor(
     if as_json or once:
         status = summarise(read_events(directory.events_path)) if directory.events_path.exists() else summarise([])
         if as_json:
-            show_json({"run": str(run), "in_use": directory.in_use(), **_finite(asdict(status))})
+            show_json({"run": str(run), "in_use": directory.in_use(), **asdict(status)})
         else:
             for text in picture(run, status):
                 line(text)
@@ -114,19 +114,3 @@ def _follow_plainly(directory: "RunDirectory") -> None:
             status = view.status()
             line(f"{status.outcome if status.outcome != 'running' else status.phase}: {summary(status)}")
             sys.stdout.flush()
-
-
-def _finite(values: dict[str, object]) -> dict[str, object]:
-    """NaN and infinity have no place in JSON; they become null."""
-    import math
-
-    def plain(value: object) -> object:
-        if isinstance(value, float):
-            return value if math.isfinite(value) else None
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [plain(item) for item in value]
-        return value
-
-    return {key: plain(value) for key, value in values.items()}
