@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from neuralforge.evaluation.subject import adapter_off
 from neuralforge.models.base import BaseModel
 from neuralforge.models.generation import generate
 from neuralforge.runs.events import Emit, Progress, silent
-from neuralforge.tokens.encoding import Encoded
-from neuralforge.training.scoring import Scored
+
+if TYPE_CHECKING:
+    from neuralforge.tokens.encoding import Encoded
+    from neuralforge.training.scoring import Scored
 
 _BATCH = 16
 

@@ -10,6 +10,7 @@ of the adapter's gain is this repository's:
 
 from __future__ import annotations
 
+import contextlib
 import sysconfig
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from neuralforge.data.pipeline import CleaningOptions, clean
 from neuralforge.data.records import Example, Funnel
 from neuralforge.data.sources.base import SourceOptions, open_source
 from neuralforge.errors import DataError
@@ -38,6 +40,9 @@ PACKAGES = (
     "importlib", "json", "logging", "multiprocessing", "pydoc_data", "re", "sqlite3", "tomllib", "unittest",
     "urllib", "wsgiref", "xml", "xmlrpc", "zoneinfo",
 )  # fmt: skip
+
+# The filters of any training but the search for near duplicates, of which a maintained library has few.
+_FILTERS = CleaningOptions(near_duplicates=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +144,13 @@ def control_examples(count: int, *, seed: int = 0, emit: Emit = silent) -> list[
     root = Path(sysconfig.get_path("stdlib"))
     options = SourceOptions(languages=("python",), pattern="*.py", skip_bad=True)
     found: list[Example] = []
+    funnel = Funnel()
     for package in PACKAGES:
         if (root / package).is_dir():
-            found.extend(open_source("files", str(root / package), options).examples(Funnel(), emit))
+            # A package may hold nothing long enough to learn from.
+            with contextlib.suppress(DataError):
+                source = open_source("files", str(root / package), options)
+                found.extend(clean(source.examples(funnel, emit), _FILTERS, funnel))
     if len(found) < count:
         raise DataError(
             f"The Python standard library in {root} gives {len(found)} examples; the control needs {count}.",

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from neuralforge.evaluation.subject import adapter_off
 from neuralforge.models.base import BaseModel
 from neuralforge.models.generation import generate
 from neuralforge.runs.events import Emit, Phase, Progress, silent
-from neuralforge.tokens.encoding import Encoded
+
+if TYPE_CHECKING:
+    from neuralforge.tokens.encoding import Encoded
 
 PROMPTS = 12
 NEW_TOKENS = 24
@@ -54,8 +56,8 @@ def measure_latency(
     """Time greedy generation without and with the attached adapter.
 
     The two take turns on each prompt, so that a machine that slows down or is shared slows both. The first two
-    prompts are also run beforehand, unmeasured. The end-of-text token does not stop generation: every request
-    is equally long.
+    prompts are also run beforehand, unmeasured. A model that ends a text early gives fewer times between tokens
+    for it, none of them shorter or longer for that.
     """
     emit(Phase("latency", f"{len(prompts)} prompts, {new_tokens} tokens each"))
     off, on = Latency(), Latency()

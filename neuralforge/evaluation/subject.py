@@ -16,8 +16,8 @@ from neuralforge.data.records import Example
 from neuralforge.errors import TrustError
 from neuralforge.models.base import BaseModel
 from neuralforge.models.loading import load_base_model
-from neuralforge.runs.events import Emit, Phase, silent
-from neuralforge.tokens.encoding import Encoded, encode
+from neuralforge.runs.events import Emit, Note, Phase, silent
+from neuralforge.tokens.encoding import Encoded, EncodingReport, encode
 from neuralforge.training.attach import attach_adapter, detach
 
 MAX_LENGTH = 256
@@ -109,11 +109,19 @@ def adapter_off(base: BaseModel) -> AbstractContextManager[None]:
     return cast("AbstractContextManager[None]", model.disable_adapter())
 
 
-def encode_as_trained(subject: Subject, base: BaseModel, examples: Sequence[Example]) -> list[Encoded]:
+def encode_as_trained(
+    subject: Subject, base: BaseModel, examples: Sequence[Example], *, emit: Emit = silent
+) -> list[Encoded]:
     """Token ids of ``examples``, left to right, at the length the adapter was trained with."""
-    return encode(examples, base, max_length=subject.max_length, fim=False)
+    return encode_alike([subject], base, examples, emit=emit)
 
 
-def encode_alike(subjects: Sequence[Subject], base: BaseModel, examples: Sequence[Example]) -> list[Encoded]:
-    """Token ids for comparing adapters: left to right, at the shorter of their lengths."""
-    return encode(examples, base, max_length=min(subject.max_length for subject in subjects), fim=False)
+def encode_alike(
+    subjects: Sequence[Subject], base: BaseModel, examples: Sequence[Example], *, emit: Emit = silent
+) -> list[Encoded]:
+    """Token ids for comparing adapters: left to right, at the shortest of their lengths; says what does not fit."""
+    length, report = min(subject.max_length for subject in subjects), EncodingReport()
+    encoded = encode(examples, base, max_length=length, report=report)
+    if report.too_long:
+        emit(Note(f"{report.too_long} of {len(examples)} examples are longer than {length} tokens and not judged."))
+    return encoded

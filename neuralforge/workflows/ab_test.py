@@ -110,7 +110,7 @@ def ab_test(
         metrics: any of ``accuracy``, ``speed``, ``memory``.
         base: where the base is, when not where the manifests say.
         device: ``cpu``, ``cuda`` …
-        dtype: ``float32``, ``bfloat16`` …, None for what suits the processor.
+        dtype: ``fp32``, ``bf16`` or ``fp16``, None for the fastest that the device really has.
         max_examples: compare on at most so many.
         generate_limit: write out completions of so many of them.
         seed: of draws and resampling.
@@ -142,7 +142,7 @@ def ab_test(
     tests = read_test_set(test_file=test_data, from_git=None, max_examples=max_examples, seed=seed, emit=emit)
     assert tests is not None  # a file is given
     model = load_base(subjects[0], name=base, dtype=dtype, device=device, emit=emit)
-    encoded = encode_alike(subjects, model, tests.examples)
+    encoded = encode_alike(subjects, model, tests.examples, emit=emit)
 
     measured: list[Measured] = []
     memory: list[Memory] = []

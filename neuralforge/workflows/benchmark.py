@@ -94,7 +94,7 @@ def benchmark(
             training that the manifest describes.
         base: where the base is, when not where the manifest says.
         device: ``cpu``, ``cuda`` …
-        dtype: ``float32``, ``bfloat16`` …, None for what suits the processor.
+        dtype: ``fp32``, ``bf16`` or ``fp16``, None for the fastest that the device really has.
         max_examples: judge on at most so many.
         generate_limit: write out completions of so many of them.
         seed: of draws, resampling and the control.
@@ -126,7 +126,7 @@ def benchmark(
         seed=seed, emit=emit,
     )  # fmt: skip
     model = load_base(subject, name=base, dtype=dtype, device=device, emit=emit)
-    encoded = [] if tests is None else encode_as_trained(subject, model, tests.examples)
+    encoded = [] if tests is None else encode_as_trained(subject, model, tests.examples, emit=emit)
     verdict = latency = memory = control = pair = None
     with attached(subject, model):
         if "memory" in chosen and "latency" not in chosen and not judged:

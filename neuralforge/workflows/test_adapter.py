@@ -80,7 +80,7 @@ def test_adapter(
         from_git: a repository; its newest commits are judged, none that the adapter was trained on.
         base: where the base is, when not where the manifest says; its digest has to match all the same.
         device: ``cpu``, ``cuda`` …
-        dtype: ``float32``, ``bfloat16`` …, None for what suits the processor.
+        dtype: ``fp32``, ``bf16`` or ``fp16``, None for the fastest that the device really has.
         max_examples: judge on at most so many.
         generate_limit: write out completions of so many of them.
         seed: of draws and resampling.
@@ -121,7 +121,7 @@ def test_adapter(
         verdict = judge(
             model,
             tests.examples,
-            encode_as_trained(subject, model, tests.examples),
+            encode_as_trained(subject, model, tests.examples, emit=emit),
             train_commits=subject.train_commits,
             held_out_commits=tests.held_out_commits,
             generate_limit=generate_limit,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from neuralforge.data.records import Example
+from neuralforge.data.records import Example, Funnel
 from neuralforge.errors import DataError, UserError
 from neuralforge.evaluation import controls, memory
 from neuralforge.evaluation.prompts import neutral_prompts
@@ -81,8 +81,9 @@ def test_control_examples_come_from_the_standard_library(monkeypatch: pytest.Mon
         def __init__(self, location: str) -> None:
             self.location = location
 
-        def examples(self, funnel: object, emit: object) -> list[Example]:
-            return [Example("a", f"{self.location} {number}") for number in range(5)]
+        def examples(self, funnel: Funnel, emit: object) -> list[Example]:
+            funnel.keep(5)
+            return [Example("import os\n", f"value_{number} = open('{self.location}')\n") for number in range(5)]
 
     for package in ("json", "email", "site-packages"):
         (tmp_path / package).mkdir()

@@ -55,7 +55,7 @@ def adapters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Subje
         yield
         base.model.adapter = base.model.base
 
-    def encode(item: Any, base: BaseModel, examples: Sequence[Example]) -> list[fakes.FakeEncoded]:
+    def encode(item: Any, base: BaseModel, examples: Sequence[Example], *, emit: Any) -> list[fakes.FakeEncoded]:
         return [fakes.encoded(e.prefix, e.completion, index) for index, e in enumerate(examples)]
 
     monkeypatch.setattr(subject, "find", lambda path: known[Path(path).stem])
