@@ -42,13 +42,13 @@ class Node:
 
 def nodes(program: Any) -> list[Node]:
     """The whole tree, the program first, groups before their commands."""
-    top = tuple((entry.name, entry.help) for entry in CATALOGUE)
+    top = tuple((entry.name, _first(entry.help)) for entry in CATALOGUE)
     found = [Node((), "", _flags(program), top)]
     for entry in CATALOGUE:
         command = load(entry)
         inner = getattr(command, "commands", {})
         children = tuple((name, _first(child.help)) for name, child in inner.items())
-        found.append(Node((entry.name,), entry.help, _flags(command), children))
+        found.append(Node((entry.name,), _first(entry.help), _flags(command), children))
         found += [Node((entry.name, name), _first(child.help), _flags(child)) for name, child in inner.items()]
     return found
 
@@ -65,7 +65,7 @@ def _flags(command: Any) -> tuple[Flag, ...]:
         if parameter.param_type_name == "option" and not parameter.hidden:
             names = (*parameter.opts, *parameter.secondary_opts)
             flags.append(Flag(names, _first(parameter.help), not parameter.is_flag))
-    return (*flags, Flag(("-h", "--help"), "Show this message and exit.", False))
+    return (*flags, Flag(("-h", "--help"), "Show this message and exit", False))
 
 
 def _first(help: str | None) -> str:
