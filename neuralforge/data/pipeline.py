@@ -7,7 +7,7 @@ from typing import Literal
 from neuralforge.data.cleaning.balance import balance_by_language
 from neuralforge.data.cleaning.duplicates import ExactDuplicates, NearDuplicates
 from neuralforge.data.cleaning.quality import QualityLimits, fault
-from neuralforge.data.cleaning.secrets import SecretScanner, redact
+from neuralforge.data.cleaning.secrets import Secret, SecretScanner, redact
 from neuralforge.data.records import Example, Funnel
 from neuralforge.data.sources.base import DataSource
 from neuralforge.data.split import Split, SplitOptions, split
@@ -23,7 +23,8 @@ class CleaningOptions:
 
     Attributes:
         quality: bounds on length and shape, or None for no such filter.
-        secrets: ``drop`` the example, ``redact`` the secret (replaced by ``REDACTED``), or ``keep`` both.
+        secrets: ``drop`` an example whose completion holds a secret, and replace one in the text around it by
+            ``REDACTED``; ``redact`` replaces it wherever it stands; ``keep`` leaves all as it is.
         exact_duplicates: drop an example whose completion and near context came before.
         near_duplicates: estimated Jaccard similarity (0 to 1) from which a completion counts as seen, or None.
         balance: cap every language at this many times the median language's examples, or None.
@@ -101,7 +102,13 @@ def _checked(
     secrets = scanner.find(example) if scanner is not None else []
     if not secrets:
         return example
-    if options.secrets == "redact":
-        return redact(example, secrets)
-    funnel.discard(f"secret: {secrets[0].kind}")
-    return None
+    touched = [secret for secret in secrets if _touches_completion(example, secret)]
+    if touched and options.secrets == "drop":
+        funnel.discard(f"secret: {touched[0].kind}")
+        return None
+    return redact(example, secrets)
+
+
+def _touches_completion(example: Example, secret: Secret) -> bool:
+    start = len(example.prefix)
+    return secret.end > start and secret.start < start + len(example.completion)

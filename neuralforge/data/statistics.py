@@ -159,8 +159,13 @@ class _Survey:
         secrets = self._scanner.find(example)
         if secrets:
             self._count("secret", secrets[0].kind)
-        if reason is None and secrets:
-            reason = f"secret: {secrets[0].kind}"
+        inside = [
+            secret.kind
+            for secret in secrets
+            if secret.end > len(example.prefix) and secret.start < len(example.prefix) + len(example.completion)
+        ]
+        if reason is None and inside:
+            reason = f"secret: {inside[0]}"
         if reason is not None:
             return reason
         if self._exact.seen(example):
@@ -214,8 +219,8 @@ class _Survey:
         if names["secret"]:
             count = sum(names["secret"].values())
             yield (
-                f"{count:,} examples hold what looks like a secret. clean-dataset drops them; "
-                "revoke what is real, since it is in the source as well."
+                f"{count:,} examples hold what looks like a secret. clean-dataset drops or redacts "
+                "them; revoke what is real, since it is in the source as well."
             )
         repeated = problems.get("exact duplicate", 0) + problems.get("near duplicate", 0)
         if repeated > 0.1 * total:

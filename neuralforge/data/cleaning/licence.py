@@ -68,7 +68,7 @@ def identify_licence(text: str) -> str | None:
         if all(phrase in plain for phrase in phrases):
             return name
     first = next((line.strip().lower() for line in head.splitlines() if line.strip()), "")
-    return _TITLES.get(first.strip("#=* ().").replace("(", "").replace(")", ""))
+    return _TITLES.get(re.sub(r"\s*\(.*?\)", "", first).strip("#=* ."))
 
 
 def is_licence_file(name: str) -> bool:

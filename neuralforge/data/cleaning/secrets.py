@@ -10,6 +10,7 @@ time. What one example costs here is in benchmarks/RESULTS.md; the table's hits 
 (lock-file hashes, UUIDs, ``os.environ``) are pinned in the tests.
 """
 
+import base64
 import math
 import re
 from collections import Counter
@@ -232,7 +233,7 @@ def _find_issued(text: str) -> Iterator[Secret]:
                     start, end = match.span(1 if rule.pattern.groups else 0)
                     if rule.kind == "private key":
                         yield Secret(rule.kind, _body_start(text, start), end)
-                    elif not _invented(text[start:end], rule.kind):
+                    elif not _invented(text, start, end, rule.kind):
                         yield Secret(rule.kind, start, end)
                 at = text.find(anchor, max(at + len(anchor), match.end() if match is not None else 0))
 
@@ -247,21 +248,31 @@ def _body_start(text: str, end: int) -> int:
     return end
 
 
-def _invented(value: str, kind: str) -> bool:
-    """Is a value of an issued shape an obvious stand-in? (AWS's own documentation key ends in EXAMPLE.)"""
-    if kind == "private key":
-        return False
+def _invented(text: str, start: int, end: int, kind: str) -> bool:
+    """Is what has an issued shape an obvious stand-in? (AWS's own documentation key ends in EXAMPLE.)"""
+    value = text[start:end]
     if kind == "credentials in a URL":
-        return not _secret_value(value, least=3, classes=1) or value.lower() in _COMMON_PASSWORDS
-    if kind in ("Basic credentials", "Bearer token"):
+        return _stand_in(value) or _RESERVED_HOST.match(text, end) is not None
+    if kind == "Basic credentials":
+        try:
+            plain = base64.b64decode(value, validate=True).decode()
+        except ValueError:
+            return False
+        return _stand_in(plain.partition(":")[2])
+    if kind == "Bearer token":
         return not _secret_value(value, least=16, classes=2) or _entropy(value) < 3.0
-    return (
-        "EXAMPLE" in value
-        or bool(re.search(r"x{8,}|\*{4,}|\.{3}|0{12,}", value, re.IGNORECASE))
-        or _entropy(value) < 2.5
-    )
+    return "EXAMPLE" in value or _FILLER.search(value) is not None or _entropy(value) < 2.5
 
 
+def _stand_in(password: str) -> bool:
+    return not _secret_value(password, least=3, classes=1) or password.lower() in _COMMON_PASSWORDS
+
+
+_FILLER = re.compile(r"x{8,}|\*{4,}|\.{3}|0{12,}", re.IGNORECASE)
+# Names that can never be registered (RFC 2606, RFC 6761): what stands before them is documentation or a test.
+_RESERVED_HOST = re.compile(
+    r"@(?:[\w-]+\.)*(?:example(?:\.(?:com|net|org))?|test|invalid|localhost)(?![\w.-]*\w)", re.IGNORECASE
+)
 # What documentation and local test set-ups write where a password would stand.
 _COMMON_PASSWORDS = frozenset(
     (

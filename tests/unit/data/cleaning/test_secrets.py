@@ -144,6 +144,8 @@ INNOCENT = {
     "alphabet": 'ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghij"',
     "local database": "postgresql://postgres:postgres@localhost:5432/test",
     "documented database": "mysql://user:password@localhost/db",
+    "reserved host": "https://alice:n0tSoS3cret@api.example.com/v1",
+    "basic stand-in": "Authorization: Basic " + base64.b64encode(b"user:pass").decode(),
     "url template": 'f"postgresql://{user}:{password}@{host}/db"',
     "port": "http://localhost:8080/@scope/package",
     "e-mail": "mailto:someone@example.com",
