@@ -22,8 +22,8 @@ _STRICT, _WIDE = (10, 6), (16, 4)
 _STRICT_FROM = 0.8
 RUN = 3
 # An index this large is set aside for a fresh one, and dropped when that one is full too: what is compared
-# with reaches back 20,000 to 40,000 examples, and memory stays flat (about 100 MB) however many come.
-GENERATION = 20_000
+# with reaches back 10,000 to 20,000 examples, and memory stays flat (about 100 MiB, measured) however many come.
+GENERATION = 10_000
 EXACT_GENERATION = 1_000_000
 
 _SHORT = 80

@@ -5,9 +5,10 @@ token, a private key's header). *Assigned* ones are recognised by the name they 
 and a value that looks like a secret and not like a placeholder, a variable or a word; a few long random
 strings are taken without a name.
 
-detect-secrets 1.5.0 is not used because of its speed: it is built for files, a line and thirty plugins at a
-time. What one example costs here is in benchmarks/RESULTS.md; the table's hits and its silence on look-alikes
-(lock-file hashes, UUIDs, ``os.environ``) are pinned in the tests.
+detect-secrets 1.5.0 is not used because of its speed: with its default plugins it took 56 ms for an example of
+6,500 characters on one core, `SecretScanner` 0.07 ms. It also reported hundreds of findings in an example of plain
+code. The table's hits and its silence on look-alikes (lock-file hashes, UUIDs, ``os.environ``) are pinned in the
+tests.
 """
 
 import base64
