@@ -1,8 +1,9 @@
 """Under which licence a file stands: its own SPDX mark (https://spdx.dev/ids), else the repository's licence file."""
 
 import re
+from collections.abc import Iterable
 
-from neuralforge.data.sources.git.repository import Repository
+from neuralforge.data.cleaning.licence import identify_licence
 
 _MARK = re.compile(r"SPDX-License-Identifier:[ \t]*([\w.+()-]+(?: (?:AND|OR|WITH) [\w.+()-]+)*)")
 _REACH = 2_000
@@ -16,9 +17,7 @@ def file_licence(text: str) -> str | None:
     return found[1] if found else None
 
 
-def repository_licence(repository: Repository) -> str | None:
-    """SPDX identifier of the licence at HEAD; ``A OR B`` when several files name different ones; None if unknown."""
-    from neuralforge.data.cleaning.licence import identify_licence
-
-    names = {name for text in repository.licence_texts() if (name := identify_licence(text)) is not None}
+def licence_of(texts: Iterable[str]) -> str | None:
+    """SPDX identifier for a repository's licence files; ``A OR B`` when they name different ones; None if unknown."""
+    names = {name for text in texts if (name := identify_licence(text)) is not None}
     return " OR ".join(sorted(names)) if names else None

@@ -2,14 +2,20 @@
 
 import posixpath
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from neuralforge.data.sources.git.commands import command, environment, git_failed, missing_git, query
+from neuralforge.data.sources.git.blobs import BlobReader
+from neuralforge.data.sources.git.commands import (
+    GitProcess,
+    command,
+    environment,
+    git_failed,
+    missing_git,
+    query,
+)
 from neuralforge.errors import DataError, UserError
 
-_RULE_FILE_BYTES = 1_000_000
 _LICENCE_NAMES = ("license", "licence", "copying", "unlicense")
 
 
@@ -29,28 +35,35 @@ class Repository:
     head: str
     boundary: tuple[str, ...]
 
-    def rule_files(self, names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        """Path and text of every file at HEAD called one of ``names``, in any folder."""
-        for entry in query(self.directory, "ls-tree", "-r", "-l", "-z", self.head).split(b"\0"):
+    def special_files(self, names: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str]]:
+        """What the project says about its files at HEAD.
+
+        Args:
+            names: file names to look for in every folder.
+
+        Returns:
+            Path and text of each file called one of ``names``; the texts of the licence files in the root.
+        """
+        wanted: list[tuple[str, bytes]] = []
+        for entry in query(self.directory, "ls-tree", "-r", "-z", self.head).split(b"\0"):
             details, _, raw = entry.partition(b"\t")
             path = raw.decode("utf-8", "surrogateescape")
-            if posixpath.basename(path) in names:
-                _, kind, oid, size = details.split()
-                if kind == b"blob" and size.isdigit() and int(size) <= _RULE_FILE_BYTES:
-                    yield path, query(self.directory, "cat-file", "blob", oid.decode()).decode("utf-8", "replace")
-
-    def licence_texts(self) -> Iterator[str]:
-        """The licence files in the root at HEAD, ``LICENSE`` before ``LICENSE-MIT`` and the like."""
-        found = []
-        for entry in query(self.directory, "ls-tree", "-l", "-z", self.head).split(b"\0"):
-            details, _, raw = entry.partition(b"\t")
-            name = raw.decode("utf-8", "surrogateescape").lower()
-            if name.startswith(_LICENCE_NAMES):
-                _, kind, oid, size = details.split()
-                if kind == b"blob" and size.isdigit() and int(size) <= _RULE_FILE_BYTES:
-                    found.append((name, oid.decode()))
-        for _, oid_text in sorted(found):
-            yield query(self.directory, "cat-file", "blob", oid_text).decode("utf-8", "replace")
+            if posixpath.basename(path) in names or ("/" not in path and path.lower().startswith(_LICENCE_NAMES)):
+                wanted.append((path, details.split()[2]))
+        rules, licences = [], []
+        with GitProcess(self.directory, ["cat-file", "--batch"], fed=True) as process:
+            files = BlobReader(process)
+            for path, oid in wanted:
+                files.ask([oid])
+                content = files.take()
+                if content is None:  # above the size bound, or no file
+                    continue
+                text = content.decode("utf-8", "replace")
+                if posixpath.basename(path) in names:
+                    rules.append((path, text))
+                else:
+                    licences.append(text)
+        return rules, licences
 
     def count_commits(self, limits: tuple[str, ...]) -> int:
         """How many commits a log with these limits will show."""
@@ -68,7 +81,7 @@ def locate(path: Path) -> Repository:
         raise UserError(f"There is no folder {path}.", "Give the path of a git repository, or its URL.")
     if not path.is_dir():
         raise UserError(f"{path} is a file, not a repository.", "Give the folder that holds the code.")
-    directory, prefix = _discover(path)
+    directory, prefix, shallow = _discover(path)
     head = query(directory, "rev-parse", "--verify", "--quiet", "HEAD^{commit}", check=False).decode().strip()
     if not head:
         branches = query(directory, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/remotes").split()
@@ -83,21 +96,21 @@ def locate(path: Path) -> Repository:
             f"{path} is not a git repository, and the one around it does not track this folder.",
             "Point at the repository itself, or use create-dataset for files without history.",
         )
-    return Repository(directory, prefix, head, _boundary(directory))
+    return Repository(directory, prefix, head, _boundary(shallow))
 
 
-def _discover(path: Path) -> tuple[Path, str]:
-    """The git directory for ``path`` and the folder inside the work tree that ``path`` is."""
+def _discover(path: Path) -> tuple[Path, str, Path]:
+    """The git directory for ``path``, the folder of the work tree that it is, and the file that notes a boundary."""
+    arguments = ("rev-parse", "--path-format=absolute", "--absolute-git-dir", "--git-path", "shallow", "--show-prefix")
     # core.bare=true, one of the safe settings, would hide the work tree from this one question.
-    arguments = command(None, "rev-parse", "--absolute-git-dir", "--show-prefix")
-    arguments = ["core.bare=false" if part == "core.bare=true" else part for part in arguments]
+    words = ["core.bare=false" if part == "core.bare=true" else part for part in command(None, *arguments)]
     try:
-        done = subprocess.run(arguments, capture_output=True, env=environment(), cwd=path, check=False)
+        done = subprocess.run(words, capture_output=True, env=environment(), cwd=path, check=False)
     except OSError as failure:
         raise missing_git(failure) from failure
     lines = done.stdout.decode("utf-8", "surrogateescape").split("\n")
-    if lines[0] and path.resolve() in (Path(lines[0]), Path(lines[0]).resolve()):
-        return Path(lines[0]), ""  # a bare repository, or the .git folder itself: there is no prefix inside those
+    if len(lines) > 2 and path.resolve() in (Path(lines[0]), Path(lines[0]).resolve()):
+        return Path(lines[0]), "", Path(lines[1])  # bare, or the .git folder itself: there is no prefix inside those
     if done.returncode != 0:
         if b"not a git repository" in done.stderr:
             raise DataError(
@@ -105,13 +118,12 @@ def _discover(path: Path) -> tuple[Path, str]:
                 "Give the folder that holds .git, or use create-dataset for files without history.",
             )
         raise git_failed("rev-parse", done.stderr, path)
-    return Path(lines[0]), lines[1] if len(lines) > 1 else ""
+    return Path(lines[0]), lines[2], Path(lines[1])
 
 
-def _boundary(directory: Path) -> tuple[str, ...]:
+def _boundary(shallow: Path) -> tuple[str, ...]:
     """Commits whose parents a shallow clone left out: their diff would show every file as typed that day."""
-    name = query(directory, "rev-parse", "--git-path", "shallow").decode("utf-8", "surrogateescape").rstrip("\n")
     try:
-        return tuple(Path(name).read_text(encoding="ascii").split())
+        return tuple(shallow.read_text(encoding="ascii").split())
     except (OSError, ValueError):
         return ()

@@ -22,7 +22,7 @@ from neuralforge.data.sources.git.commands import GitProcess
 from neuralforge.data.sources.git.commits import commit_reason
 from neuralforge.data.sources.git.dates import timestamp
 from neuralforge.data.sources.git.hunks import Origin, examples_of, removed_lines
-from neuralforge.data.sources.git.licences import file_licence, repository_licence
+from neuralforge.data.sources.git.licences import file_licence, licence_of
 from neuralforge.data.sources.git.log import GITLINK, HEADER, PATCH, SYMLINK, Change, Commit, read_commits
 from neuralforge.data.sources.git.repository import Repository, locate
 from neuralforge.data.sources.git.wide import added_hunks
@@ -104,8 +104,9 @@ class _Mining:
         self._repository = repository
         self._options = options
         self._languages = languages
-        self._paths = PathFilter(options.paths, repository.rule_files(RULE_FILES), repository.under)
-        self._licence = repository_licence(repository)
+        rules, licences = repository.special_files(RULE_FILES)
+        self._paths = PathFilter(options.paths, rules, repository.under)
+        self._licence = licence_of(licences)
 
     def run(self, limits: tuple[str, ...], funnel: Funnel, emit: Emit) -> Generator[Example, None, None]:
         """All examples of the commits within ``limits``."""

@@ -45,10 +45,9 @@ class History:
         return done.stdout.strip()
 
     def write(self, name: str | bytes, content: str | bytes) -> None:
-        target = os.path.join(os.fsencode(self.path), os.fsencode(name))
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "wb") as handle:
-            handle.write(content.encode() if isinstance(content, str) else content)
+        target = self.path / os.fsdecode(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def commit(self, message: str = "Change something", **variables: str) -> str:
         self.count += 1
