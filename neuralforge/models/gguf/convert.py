@@ -54,6 +54,7 @@ def convert(source: Path, target: Path, *, emit: Emit = silent) -> Header:
     header = read_header(source)
     if not header.architecture:
         raise TrustError(f"{source} names no architecture.", "It may hold something else than a model.")
+    _check_sizes(header)
     tokenizer = read_tokenizer(header)
     names = _llama_names(header)
     if names is None:
@@ -64,6 +65,34 @@ def convert(source: Path, target: Path, *, emit: Emit = silent) -> Header:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.save_pretrained(str(target))
     return header
+
+
+def _check_sizes(header: Header) -> None:
+    """Refuse fields that would make a library build something larger than the tensors in the file."""
+    widest = max((max(tensor.shape) for tensor in header.tensors.values()), default=0)
+    learned = header.tensors.get("position_embd.weight")
+    limits = {
+        "block_count": len(header.tensors),
+        "embedding_length": widest,
+        "feed_forward_length": widest,
+        "vocab_size": widest,
+        "expert_count": widest,
+        "attention.head_count": widest,
+        "attention.head_count_kv": widest,
+        "attention.key_length": widest,
+        "attention.value_length": widest,
+        "rope.dimension_count": widest,
+        # Only a learned table of positions takes memory; rotary positions are computed.
+        "context_length": max(learned.shape) if learned else 1 << 31,
+    }
+    for field, limit in limits.items():
+        value = header.fields.get(f"{header.architecture}.{field}", 1)
+        for number in value if isinstance(value, list) else [value]:
+            if not isinstance(number, int) or not 0 <= number <= limit:
+                raise TrustError(
+                    f"{header.path}: {header.architecture}.{field} is {number!r}, more than its tensors account for.",
+                    "The header contradicts itself; fetch the file again.",
+                )
 
 
 def _llama_names(header: Header) -> dict[str, str] | None:
@@ -83,17 +112,22 @@ def _llama_names(header: Header) -> dict[str, str] | None:
 
 def _llama_config(header: Header) -> dict[str, Any]:
     heads = header.field("llama.attention.head_count", int)
+    shared = header.field("llama.attention.head_count_kv", int, heads)
     hidden = header.field("llama.embedding_length", int)
-    if heads < 1 or hidden < 1 or hidden % heads:
-        raise TrustError(f"{header.path} states {heads} heads for a width of {hidden}.", "Fetch the file again.")
+    width = header.field("llama.rope.dimension_count", int, hidden // max(heads, 1))
+    if heads < 1 or shared < 1 or heads % shared or hidden < 1 or width < 2 or width % 2:
+        raise TrustError(
+            f"{header.path} states {heads} heads of width {width}, {shared} for keys, in a model of width {hidden}.",
+            "That is no transformer; fetch the file again.",
+        )
     return {
         "vocab_size": header.tensors["token_embd.weight"].shape[0],
         "hidden_size": hidden,
         "intermediate_size": header.field("llama.feed_forward_length", int),
         "num_hidden_layers": header.field("llama.block_count", int),
         "num_attention_heads": heads,
-        "num_key_value_heads": header.field("llama.attention.head_count_kv", int, heads),
-        "head_dim": header.field("llama.rope.dimension_count", int, hidden // heads),
+        "num_key_value_heads": shared,
+        "head_dim": width,
         "max_position_embeddings": header.field("llama.context_length", int),
         # A float32 in the file: its shortest decimal form is what was meant (1e-05, not 9.999999747378752e-06).
         "rms_norm_eps": _shortest(header.field("llama.attention.layer_norm_rms_epsilon", float)),
