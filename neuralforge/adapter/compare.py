@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuralforge.adapter.package import Adapter, inspect, opened
+from neuralforge.adapter.refusal import Refused
 from neuralforge.adapter.tensors import load
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ def _products(first: Adapter, second: Adapter, name: str) -> tuple[float, float,
         bb = _inner(*b, *b) if b else 0.0
         return aa, bb, aa + bb, 0.0
     (B_a, A_a), (B_b, A_b) = a, b
+    if (B_a.shape[0], A_a.shape[1]) != (B_b.shape[0], A_b.shape[1]):
+        raise Refused("wrong-tensors", f"The two adapters state one base, but {name} has another shape in each.")
     aa, bb, ab = _inner(*a, *a), _inner(*b, *b), _inner(*a, *b)
     same = np.array_equal(B_a, B_b) and np.array_equal(A_a, A_b)
     return aa, bb, 0.0 if same else max(0.0, aa + bb - 2 * ab), ab
@@ -127,6 +130,8 @@ def _inner(
     B_1: NDArray[np.float64], A_1: NDArray[np.float64], B_2: NDArray[np.float64], A_2: NDArray[np.float64]
 ) -> float:
     """⟨B₁A₁, B₂A₂⟩ of two updates of one matrix."""
+    if B_1 is B_2:
+        return max(0.0, float(((B_1.T @ B_1) * (A_1 @ A_1.T)).sum()))
     return float(((B_1.T @ B_2) * (A_1 @ A_2.T)).sum())
 
 

@@ -166,7 +166,8 @@ class RunDirectory:
             return run
         if not path.is_dir():
             raise UserError(f"{path} is a file, not a folder.", "Choose another folder for the run.")
-        if not any(path.iterdir()):
+        present = _entries(path)
+        if not present:
             write_json(run.state_path, asdict(state))  # into the folder itself: it may be a mount point
             return run
         if run.in_use():
@@ -180,10 +181,9 @@ class RunDirectory:
                 f"{path} already holds a run ({run.state.outcome}).",
                 f"Continue it with `neuralforge train --resume {path}`, or choose another folder.",
             )
-        foreign = sorted(entry.name for entry in path.iterdir())
         raise UserError(
-            f"{path} holds files that are not a run's ({', '.join(map(repr, foreign[:3]))}"
-            f"{' …' if len(foreign) > 3 else ''}).",
+            f"{path} holds files that are not a run's ({', '.join(map(ascii, present[:3]))}"
+            f"{' …' if len(present) > 3 else ''}).",
             "Choose a new or empty folder; nothing in there was touched.",
         )
 
@@ -231,3 +231,14 @@ class RunDirectory:
             if temporary:
                 shutil.rmtree(temporary, ignore_errors=True)
         return True
+
+
+def _entries(folder: Path) -> list[str]:
+    """Names in a folder, sorted."""
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except OSError as failure:
+        raise RunError(
+            f"Cannot read the folder {folder}: {failure.strerror or failure}.",
+            "Check its permissions, or choose another folder.",
+        ) from failure

@@ -206,17 +206,27 @@ def test_the_operating_system_cuts_a_write_short(tmp_path: Path) -> None:
 
 
 SAVING = """
-import hashlib, sys
+import hashlib, os, sys
 from pathlib import Path
 from neuralforge.runs.checkpoints import CheckpointStore
-store = CheckpointStore(Path(sys.argv[1]))
-found = store.latest()
-step = found.step if found else 0
-print("ready", flush=True)
-while True:
-    step += 1
-    weights = hashlib.sha256(str(step).encode()).digest() * 20_000
-    store.save(step, {"weights": weights, "step": str(step).encode()}, best=step % 3 == 0)
+
+def work():
+    store = CheckpointStore(Path(sys.argv[1]))
+    found = store.latest()
+    step = found.step if found else 0
+    while True:
+        step += 1
+        weights = hashlib.sha256(str(step).encode()).digest() * 20_000
+        store.save(step, {"weights": weights, "step": str(step).encode()}, best=step % 3 == 0)
+        os.write(1, b"saved\\n")
+
+for _ in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        work()
+    os.write(1, f"{child}\\n".encode())
+    os.waitpid(child, 0)
+    os.write(1, b"dead\\n")
 """
 
 
@@ -224,23 +234,29 @@ def test_fifty_kills_while_saving(tmp_path: Path) -> None:
     """Whatever moment the process dies at, the newest checkpoint is whole and is not older than the one before."""
     dice = random.Random(7)
     reached = 0
-    for _ in range(50):
-        with subprocess.Popen([sys.executable, "-c", SAVING, str(tmp_path)], stdout=subprocess.PIPE) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
+    command = [sys.executable, "-c", SAVING, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as saver:
+        assert saver.stdin is not None
+        assert saver.stdout is not None
+        for _ in range(50):
+            saver.stdin.write("go\n")
+            lines: list[str] = []
+            while not ("saved\n" in lines and any(line.strip().isdigit() for line in lines)):
+                lines.append(saver.stdout.readline())
+            victim = next(int(line) for line in lines if line.strip().isdigit())
             time.sleep(dice.uniform(0, 0.03))
-            child.send_signal(signal.SIGKILL)
-        told: list[Event] = []
-        store = CheckpointStore(tmp_path, emit=told.append)
-        found = store.latest()
-        assert told == []
-        if found is None:
-            assert reached == 0
-            continue
-        assert found.step >= reached
-        reached = found.step
-        assert found.read("step") == str(found.step).encode()
-        assert found.read("weights") == hashlib.sha256(str(found.step).encode()).digest() * 20_000
-        best = store.best()
-        assert (best.step if best else 0) == found.step // 3 * 3
-    assert reached > 10
+            os.kill(victim, signal.SIGKILL)
+            while saver.stdout.readline() != "dead\n":
+                pass
+            told: list[Event] = []
+            store = CheckpointStore(tmp_path, emit=told.append)
+            found = store.latest()
+            assert told == []
+            assert found is not None
+            assert found.step > reached
+            reached = found.step
+            assert found.read("step") == str(found.step).encode()
+            assert found.read("weights") == hashlib.sha256(str(found.step).encode()).digest() * 20_000
+            best = store.best()
+            assert (best.step if best else 0) == found.step // 3 * 3
+        saver.stdin.close()
