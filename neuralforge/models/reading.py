@@ -102,7 +102,7 @@ def _read_model(found: BaseFiles, dtype: Any) -> Any:
             "Models that bring their own code are refused; choose another base from `neuralforge models list`.",
         ) from failure
     try:
-        with _quiet():
+        with quiet():
             model, report = maker.from_pretrained(
                 folder,
                 config=config,
@@ -127,10 +127,14 @@ def _read_model(found: BaseFiles, dtype: Any) -> Any:
 
 
 def _read_tokenizer(found: BaseFiles) -> PreTrainedTokenizerBase | Any:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    # tokenizer.json says everything; AutoTokenizer may prefer a class by model type (Qwen2) that splits text in its
+    # own way and adds tokens the file does not have.
+    maker = PreTrainedTokenizerFast if (found.folder / "tokenizer.json").is_file() else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
+        with quiet():
+            tokenizer = maker.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
     except Exception as failure:
         raise DataError(
             f"The tokenizer of {found.identity} in {found.folder} cannot be read: {_first_line(failure)}",
@@ -153,7 +157,7 @@ def _first_line(failure: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from drawing on the terminal; neuralforge shows progress itself."""
     from transformers.utils import logging
 

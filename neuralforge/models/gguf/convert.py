@@ -11,6 +11,8 @@ bfloat16 costs more, 2.02074), while fp32 would double the file and the memory o
 
 from __future__ import annotations
 
+import contextlib
+import io
 import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from neuralforge.errors import DataError, TrustError
 from neuralforge.models.gguf.header import Header, TensorInfo, read_header
 from neuralforge.models.gguf.tokenizer import read_tokenizer
+from neuralforge.models.reading import quiet
 from neuralforge.runs.events import Emit, Progress, silent
 
 if TYPE_CHECKING:
@@ -204,16 +207,16 @@ def _convert_by_transformers(header: Header, target: Path) -> None:
 
     folder, name = str(header.path.parent), header.path.name
     try:
-        config = AutoConfig.from_pretrained(folder, gguf_file=name)
-        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        read = kind.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
-        # transformers refuses to save a model it read from GGUF; a plain one with the same weights has no such mark.
-        plain_config = type(config)(
-            **{key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-        )
-        plain = kind.from_config(plain_config)
-        plain.load_state_dict(read.state_dict())
-        plain.to(torch.bfloat16).save_pretrained(str(target))
+        # Its reader draws a progress bar that no setting turns off.
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):
+            config = AutoConfig.from_pretrained(folder, gguf_file=name)
+            kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+            read = kind.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+            # It refuses to save a model it read from GGUF; a plain one with the same weights has no such mark.
+            described = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+            plain = kind.from_config(type(config)(**described))
+            plain.load_state_dict(read.state_dict())
+            plain.to(torch.bfloat16).save_pretrained(str(target))
     except Exception as failure:
         raise DataError(
             f"The {header.architecture!r} model in {name} cannot be read: {type(failure).__name__}: {failure}",
