@@ -27,6 +27,8 @@ from neuralforge.runs.events import Emit, Note, silent
 
 RECORD = "base.json"
 FORMAT = 1
+# Notes that live beside the bases: remembered digests, and which commit of a hub repository was fetched.
+NOT_BASES = frozenset({"digests", "hub"})
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
@@ -88,12 +90,16 @@ def converted(key: str, build: Callable[[Path], Origin], *, emit: Emit = silent)
 
 def installed() -> list[str]:
     """Keys of all converted bases, in name order."""
+    return [key for key in folders() if (folder_of(key) / RECORD).is_file()]
+
+
+def folders() -> list[str]:
+    """Keys of all folders in the cache that are or once were converted bases, sound or not."""
     root = paths.models_cache()
     if not root.is_dir():
         return []
-    return sorted(
-        folder.name for folder in root.iterdir() if _KEY.fullmatch(folder.name) and (folder / RECORD).is_file()
-    )
+    inside = (path for path in root.iterdir() if path.is_dir() and path.name not in NOT_BASES)
+    return sorted(path.name for path in inside if _KEY.fullmatch(path.name))
 
 
 def remove(key: str) -> int:

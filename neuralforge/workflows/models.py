@@ -83,13 +83,13 @@ def show_model(name: str) -> ModelDetails:
     Raises:
         UserError: unknown name.
     """
-    if name in cache.installed():
-        found = cache.lookup(name)
-        if found is not None:
-            entry = _entry(name, find_alias(name), found.licence, found.folder)
-            return ModelDetails(entry, found.identity, found.digest, _config(found.folder))
+    location = location_of(name)
+    found = cache.lookup(location) if location in cache.installed() else None
+    if found is not None:
+        entry = _entry(location, find_alias(name), found.licence, found.folder)
+        return ModelDetails(entry, found.identity, found.digest, _config(found.folder))
     alias = find_alias(name)
-    folder = _hub_folder(location_of(name)) or _own_folder(name)
+    folder = _hub_folder(location) or _own_folder(name)
     if alias is None and folder is None:
         raise _not_here(name)
     if folder is None:
@@ -109,14 +109,13 @@ def remove_model(name: str) -> int:
     if _own_folder(name) is not None or Path(name).is_file():
         raise UserError(f"{name} is yours, not a copy that neuralforge made.", "Delete it yourself if you want to.")
     location = location_of(name)
-    freed = cache.remove(location) if _is_key(location) else hub.remove(location.partition("@")[0])
+    if "/" in location:
+        freed = hub.remove(location.partition("@")[0])
+    else:
+        freed = cache.remove(location) if location in cache.folders() else 0
     if freed == 0:
         raise _not_here(name)
     return freed
-
-
-def _is_key(location: str) -> bool:
-    return "/" not in location
 
 
 def _entry_of(alias: Alias) -> ModelEntry:

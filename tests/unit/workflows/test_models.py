@@ -41,7 +41,7 @@ def test_list_shows_named_and_converted() -> None:
 
 def test_show_tells_what_is_known() -> None:
     put("smollm2-135m")
-    details = show_model("smollm2-135m")
+    details = show_model("SmolLM2-135M")
     assert details.digest == "sha256:" + "2" * 64
     assert details.config == {"model_type": "llama", "hidden_size": 32}
     absent = show_model("starcoder2-3b")
@@ -59,7 +59,7 @@ def test_pull_of_what_is_here_needs_nothing() -> None:
 def test_remove_frees_and_then_says_there_is_nothing() -> None:
     put("smollm2-135m")
     assert remove_model("smollm2-135m") > 0
-    for name in ("smollm2-135m", "starcoder2-3b"):
+    for name in ("smollm2-135m", "starcoder2-3b", "Not A Key", "digests"):
         with pytest.raises(UserError, match="no base model"):
             remove_model(name)
 
