@@ -1,0 +1,299 @@
+"""The one training loop.
+
+Everything that is learned in neuralforge is learned here. What varies is handed in: the network, the sequences, the
+schedule, where checkpoints go, what keeps pace with a clock. A step is: loss and gradients of the batch's
+micro-batches (side by side in lanes), their sum in order, clipping, AdamW (Loshchilov & Hutter 2019, arXiv
+1711.05101), a word to whoever listens.
+
+Killed at any moment and started again, the loop ends with the same bits as if it had never stopped: the order of the
+data is a function of the seed, results do not depend on the number of lanes, and a checkpoint holds everything else.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import psutil
+import torch
+from torch import nn
+
+from neuralforge.errors import Interrupted, RunError
+from neuralforge.models.base import BaseModel
+from neuralforge.runs.checkpoints import CheckpointStore
+from neuralforge.runs.events import Emit, Evaluated, Note, Step, silent
+from neuralforge.tokens.batching import collate, plan_epoch
+from neuralforge.tokens.encoding import Encoded
+from neuralforge.training.checkpoint import LoopState, freeze, restore, thaw, trainable, weights
+from neuralforge.training.lanes import Lanes, cores
+from neuralforge.training.network import Network, open_network
+from neuralforge.training.schedule import Scheduler
+from neuralforge.training.scoring import mean_loss
+
+Pace = Callable[[int, int], int]
+Gradients = Callable[[int, dict[str, nn.Parameter]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSettings:
+    """What one run of the loop needs to know.
+
+    Attributes:
+        batch_size: sequences of one micro-step. accumulation: micro-steps to one optimiser step.
+        steps: optimiser steps in all. scheduler: learning rate of each.
+        max_grad_norm: clip to this norm; 0 leaves gradients alone.
+        eval_every: steps between validations, 0 for none. patience: validations without gain before stopping, 0 never.
+        checkpoint_every: seconds between checkpoints.
+        micro_tokens: tokens computed in one pass of one lane.
+        fingerprint: digest of everything that decides the result.
+    """
+
+    steps: int
+    scheduler: Scheduler
+    batch_size: int = 8
+    accumulation: int = 1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    eval_every: int = 0
+    patience: int = 0
+    seed: int = 0
+    checkpoint_every: float = 60.0
+    micro_tokens: int = 1024
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopResult:
+    """How the loop ended. ``losses`` are (step, nats per token) of the steps of this session."""
+
+    state: LoopState
+    stopped_early: bool
+    losses: tuple[tuple[int, float], ...]
+
+
+def steps_per_epoch(sequences: int, batch_size: int, accumulation: int) -> int:
+    """Optimiser steps that one pass over ``sequences`` takes."""
+    batches = 0
+    window = batch_size * 16
+    for start in range(0, sequences, window):
+        batches += math.ceil(min(window, sequences - start) / batch_size)
+    return math.ceil(batches / accumulation)
+
+
+def batches_from(
+    encoded: Sequence[Encoded], settings: LoopSettings, step: int
+) -> Iterator[tuple[int, tuple[tuple[int, ...], ...]]]:
+    """(epoch, micro-batches of one optimiser step) from ``step`` on, for ever."""
+    lengths = [len(one.ids) for one in encoded]
+    per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
+    epoch, skip = divmod(step, per_epoch)
+    while True:
+        plan = plan_epoch(lengths, settings.batch_size, settings.micro_tokens, settings.seed, epoch).batches
+        for at in range(skip * settings.accumulation, len(plan), settings.accumulation):
+            yield epoch, tuple(micro for batch in plan[at : at + settings.accumulation] for micro in batch)
+        epoch, skip = epoch + 1, 0
+
+
+def run(
+    base: BaseModel,
+    encoded: Sequence[Encoded],
+    settings: LoopSettings,
+    *,
+    validation: Sequence[Encoded] = (),
+    store: CheckpointStore | None = None,
+    resume: bool = False,
+    pace: Pace | None = None,
+    gradients: Gradients | None = None,
+    emit: Emit = silent,
+) -> LoopResult:
+    """Train the adapter on ``base.model`` (see ``attach``) on ``encoded``.
+
+    Args:
+        validation: sequences for early stopping and the choice of the best weights; never the ones judged later.
+        store: where checkpoints go; None keeps none.
+        resume: go on from the newest good checkpoint in ``store``.
+        pace: called after each step with (steps done, steps planned); returns the steps to plan for now on.
+        gradients: called with each step's gradients before they are clipped.
+
+    Raises:
+        RunError: the loss stopped being a number, or a checkpoint cannot be written.
+        Interrupted: Ctrl-C or SIGTERM; what was learned is in ``store``.
+    """
+    named = trainable(base.model)
+    parameters = list(named.values())
+    network = open_network(base)
+    optimiser = torch.optim.AdamW(
+        parameters, lr=settings.scheduler.rate(0), weight_decay=settings.weight_decay, fused=_fused(parameters)
+    )
+    state = LoopState(total=settings.steps, fingerprint=settings.fingerprint)
+    checkpoint = store.latest() if store and resume else None
+    if checkpoint:
+        state = thaw(checkpoint, named, optimiser, settings.fingerprint)
+        network.refresh()
+        emit(Note(f"Going on after step {state.step} of {state.total}."))
+    losses: list[tuple[int, float]] = []
+    stopped = False
+    saved_at = began = time.monotonic()
+    spent = state.elapsed
+
+    def keep(best: bool = False) -> None:
+        if store:
+            state.elapsed = spent + time.monotonic() - began
+            store.save(state.step, freeze(named, optimiser, state), best=best)
+
+    base.model.train()
+    per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
+    with _interruptible() as asked_to_stop, Lanes(cores() if network.concurrent else 1) as lanes:
+        source = batches_from(encoded, settings, state.step)
+        while state.step < state.total:
+            started = time.perf_counter()
+            _, micro_batches = next(source)
+            loss, tokens, norm = _step(
+                network, encoded, micro_batches, named, optimiser, settings, state, lanes, gradients
+            )
+            state.step += 1
+            state.tokens += tokens
+            losses.append((state.step, loss))
+            emit(
+                Step(
+                    step=state.step,
+                    steps=state.total,
+                    loss=loss,
+                    learning_rate=optimiser.param_groups[0]["lr"],
+                    tokens=state.tokens,
+                    tokens_per_second=tokens / (time.perf_counter() - started),
+                    gradient_norm=norm,
+                    memory=psutil.Process().memory_info().rss,
+                    epoch=state.step / per_epoch,
+                )
+            )
+            if (
+                validation
+                and settings.eval_every
+                and (state.step % settings.eval_every == 0 or state.step == state.total)
+            ):
+                better = _validate(network, validation, lanes, state, emit)
+                if better or state.step == state.total:
+                    keep(best=better)
+                    saved_at = time.monotonic()
+                if settings.patience and state.stale >= settings.patience:
+                    stopped = True
+                    emit(Note(f"Stopped at step {state.step}: no gain in {state.stale} evaluations."))
+                    break
+            if pace is not None:
+                state.total = max(state.step, pace(state.step, state.total))
+            if asked_to_stop() and state.step < state.total:
+                keep()
+                raise Interrupted(f"Stopped at step {state.step} of {state.total}; everything learned so far is saved.")
+            if time.monotonic() - saved_at >= settings.checkpoint_every and state.step < state.total:
+                keep()
+                saved_at = time.monotonic()
+        if not (checkpoint and checkpoint.step == state.step):
+            keep()
+    if store and state.best_loss is not None and state.best_step != state.step:
+        best = store.best()
+        if best:
+            restore(named, weights(best))
+            network.refresh()
+            emit(Note(f"Kept the weights of step {state.best_step}, the best on validation."))
+    base.model.eval()
+    return LoopResult(replace(state), stopped, tuple(losses))
+
+
+def _step(
+    network: Network,
+    encoded: Sequence[Encoded],
+    micro_batches: Sequence[tuple[int, ...]],
+    named: dict[str, nn.Parameter],
+    optimiser: torch.optim.Optimizer,
+    settings: LoopSettings,
+    state: LoopState,
+    lanes: Lanes,
+    watch: Gradients | None,
+) -> tuple[float, int, float]:
+    """One optimiser step; returns (nats per supervised token, tokens computed, gradient norm before clipping)."""
+    parameters = list(named.values())
+    supervised = sum(encoded[index].supervised for micro in micro_batches for index in micro)
+    half = network.dtype == torch.float16
+    scale = (state.loss_scale if half else 1.0) / supervised
+
+    def work(micro: tuple[int, ...]) -> tuple[float, int, tuple[torch.Tensor, ...]]:
+        batch = collate(encoded, micro)
+        loss = network.loss(batch)
+        return float(loss.detach()), batch.tokens, torch.autograd.grad(loss * scale, parameters)
+
+    total, tokens = 0.0, 0
+    for parameter in parameters:
+        parameter.grad = None
+    for loss, count, grads in lanes.map(work, micro_batches):
+        total += loss
+        tokens += count
+        for parameter, grad in zip(parameters, grads, strict=True):
+            if parameter.grad is None:
+                parameter.grad = grad
+            else:
+                parameter.grad.add_(grad)
+    if half:
+        for parameter in parameters:
+            assert parameter.grad is not None
+            parameter.grad.div_(state.loss_scale)
+    if watch is not None:
+        watch(state.step + 1, named)
+    limit = settings.max_grad_norm or math.inf
+    norm = float(nn.utils.clip_grad_norm_(parameters, limit, foreach=True))
+    if half and not math.isfinite(norm) and state.loss_scale > 1:
+        state.loss_scale /= 2  # an overflow of the scaled loss: skip this step, scale less from now on
+        return total / supervised, tokens, norm
+    if not (math.isfinite(total) and math.isfinite(norm)):
+        raise RunError(
+            f"The loss stopped being a finite number at step {state.step + 1} (loss {total / supervised}, gradient "
+            f"norm {norm}).",
+            "Lower --learning-rate, or train in --bf16 or fp32 instead of --fp16; the last checkpoint is intact.",
+        )
+    rate = settings.scheduler.stretched(state.total).rate(state.step)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+    network.refresh()
+    return total / supervised, tokens, norm
+
+
+def _validate(network: Network, validation: Sequence[Encoded], lanes: Lanes, state: LoopState, emit: Emit) -> bool:
+    loss = mean_loss(network, validation, lanes)
+    better = state.best_loss is None or loss < state.best_loss
+    if better:
+        state.best_loss, state.best_step, state.stale = loss, state.step, 0
+    else:
+        state.stale += 1
+    emit(Evaluated(state.step, loss, better))
+    return better
+
+
+def _fused(parameters: Sequence[nn.Parameter]) -> bool:
+    return all(parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point() for parameter in parameters)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C or SIGTERM asks to stop after the present step; the second Ctrl-C stops at once."""
+    asked = threading.Event()
+
+    def ask(number: int, frame: object) -> None:
+        if asked.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

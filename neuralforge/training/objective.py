@@ -1,0 +1,67 @@
+"""Cross-entropy on the completion's positions only, without ever holding all logits.
+
+The head of a small model is its largest matrix (SmolLM2-135M: 49,152 x 576 of 135 M parameters). Computing it only
+where there is loss, a few hundred rows at a time, with the gradient formed in place, is what "Liger" and "Cut
+Cross-Entropy" kernels do on GPUs (arXiv 2410.10989, arXiv 2411.09009); this is that idea in plain PyTorch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ROWS = 128
+
+
+class _CompletionLoss(torch.autograd.Function):
+    """Σ −log softmax(h W^T)[target] over the rows of h [S, D]; W [V, D] is frozen."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
+        total = hidden_SD.new_zeros((), dtype=torch.float64)
+        grad_SD = torch.empty_like(hidden_SD)
+        for start in range(0, hidden_SD.shape[0], ROWS):
+            rows = slice(start, start + ROWS)
+            wanted = targets_S[rows].unsqueeze(1)
+            logits = (hidden_SD[rows] @ weight_VD.T).float()
+            logits.sub_(logits.amax(dim=1, keepdim=True))
+            shifted = logits.gather(1, wanted)
+            logits.exp_()
+            mass = logits.sum(dim=1, keepdim=True)
+            total += (mass.log() - shifted).sum().double()
+            logits.div_(mass).scatter_add_(1, wanted, logits.new_full(wanted.shape, -1.0))
+            grad_SD[rows] = logits.to(weight_VD.dtype) @ weight_VD
+        ctx.save_for_backward(grad_SD)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad_SD,) = ctx.saved_tensors
+        return grad_SD.mul(grads[0].to(grad_SD.dtype)), None, None
+
+
+def completion_loss(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
+    """Summed negative log-likelihood in nats (fp64 scalar), differentiable in ``hidden_SD``."""
+    loss: Tensor = _CompletionLoss.apply(hidden_SD, weight_VD, targets_S)
+    return loss
+
+
+def completion_scores(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> tuple[Tensor, Tensor]:
+    """Per row: negative log-likelihood of the target in nats [S] fp32, and the most likely token [S]."""
+    losses, predicted = [], []
+    for start in range(0, hidden_SD.shape[0], ROWS):
+        rows = slice(start, start + ROWS)
+        logits = (hidden_SD[rows] @ weight_VD.T).float()
+        one, two = logits_scores(logits, targets_S[rows])
+        losses.append(one)
+        predicted.append(two)
+    return torch.cat(losses), torch.cat(predicted)
+
+
+def logits_scores(logits_SV: Tensor, targets_S: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood [S] in nats and arg max [S] of given logits."""
+    likely = logits_SV.argmax(dim=1)
+    chosen = logits_SV.gather(1, targets_S.unsqueeze(1)).squeeze(1)
+    return logits_SV.logsumexp(dim=1) - chosen, likely

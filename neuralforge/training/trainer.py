@@ -1,0 +1,306 @@
+"""``LoRATrainer``: a base model, a few settings, examples in, a ``.lora`` package out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neuralforge.adapter.manifest import BaseInfo, CommitInfo, DataInfo, LoraInfo, Manifest
+from neuralforge.adapter.package import pack, seal
+from neuralforge.data.jsonl import read_examples
+from neuralforge.data.records import Example
+from neuralforge.errors import DataError, UserError
+from neuralforge.files import write_text
+from neuralforge.models.base import BaseModel
+from neuralforge.runs.checkpoints import CheckpointStore
+from neuralforge.runs.events import Emit, silent
+from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
+from neuralforge.training.attach import LoraSettings, attach, depth, detach, save
+from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, run, steps_per_epoch
+from neuralforge.training.network import causal
+from neuralforge.training.schedule import Scheduler, Shape, WarmupScheduler
+
+Examples = str | Path | Iterable[Example]
+MICRO_TOKENS, MICRO_TOKENS_LOW = 512, 256
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """Everything about a training that is not data: see the fields of ``LoopSettings`` and ``LoraSettings``.
+
+    Attributes:
+        max_length: tokens of one sequence.
+        warmup_steps: None takes ``warmup_ratio`` of all steps.
+        gradient_checkpointing: recompute activations in the backward.
+        low_memory: small micro-batches and recomputation.
+        max_steps: stop after so many steps, whatever ``epochs`` says; None for no bound.
+    """
+
+    batch_size: int = 8
+    gradient_accumulation: int = 1
+    learning_rate: float = 1e-3
+    scheduler: Shape = "cosine"
+    epochs: int = 3
+    warmup_steps: int | None = None
+    warmup_ratio: float = 0.05
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    gradient_checkpointing: bool = False
+    low_memory: bool = False
+    eval_every: int | None = None
+    early_stopping_patience: int = 3
+    seed: int = 0
+    max_length: int = 512
+    fim: bool = False
+    fim_rate: float = 0.5
+    max_steps: int | None = None
+    checkpoint_every: float = 60.0
+
+    def steps(self, sequences: int) -> int:
+        """Optimiser steps that these settings take over ``sequences``."""
+        per_epoch = steps_per_epoch(sequences, self.batch_size, self.gradient_accumulation)
+        steps = per_epoch * self.epochs
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def loop(self, steps: int, sequences: int, scheduler: Scheduler | None, fingerprint: str) -> LoopSettings:
+        """The loop's settings for ``steps`` steps."""
+        warmup = self.warmup_steps if self.warmup_steps is not None else round(self.warmup_ratio * steps)
+        plain = WarmupScheduler(self.learning_rate, min(warmup, steps), steps, self.scheduler)
+        per_epoch = steps_per_epoch(sequences, self.batch_size, self.gradient_accumulation)
+        return LoopSettings(
+            steps=steps,
+            scheduler=scheduler or plain,
+            batch_size=self.batch_size,
+            accumulation=self.gradient_accumulation,
+            weight_decay=self.weight_decay,
+            max_grad_norm=self.max_grad_norm,
+            eval_every=self.eval_every if self.eval_every is not None else max(1, per_epoch // 2),
+            patience=self.early_stopping_patience,
+            seed=self.seed,
+            checkpoint_every=self.checkpoint_every,
+            micro_tokens=MICRO_TOKENS_LOW if self.low_memory else MICRO_TOKENS,
+            fingerprint=fingerprint,
+        )
+
+
+class LoRATrainer:
+    """Train a LoRA adapter on a base model.
+
+    >>> trainer = LoRATrainer(model=load_base_model(), rank=8, alpha=16)  # doctest: +SKIP
+    >>> trainer.train(train_dataset="train.jsonl", eval_dataset="eval.jsonl", epochs=3)  # doctest: +SKIP
+    >>> trainer.save_adapter("my-adapter.lora")  # doctest: +SKIP
+
+    Args:
+        model: from ``load_base_model``.
+        rank, alpha, dropout, target_modules, layers, use_rslora, use_dora: the adapter, see ``LoraSettings``; alpha
+            is twice the rank when not given.
+        fp16, bf16: the type to compute in. The base is converted if it was loaded in another.
+        settings: any field of ``TrainSettings`` by name (``gradient_accumulation_steps`` is taken too).
+    """
+
+    def __init__(
+        self,
+        model: BaseModel,
+        *,
+        rank: int = 8,
+        alpha: float | None = None,
+        dropout: float = 0.0,
+        target_modules: str | Sequence[str] = "all-linear",
+        layers: str | int = "all",
+        use_rslora: bool = False,
+        use_dora: bool = False,
+        fp16: bool = False,
+        bf16: bool = False,
+        gradient_accumulation_steps: int | None = None,
+        emit: Emit = silent,
+        **settings: Any,
+    ) -> None:
+        if fp16 and bf16:
+            raise UserError("fp16 and bf16 exclude each other.", "Choose one of them.")
+        if gradient_accumulation_steps is not None:
+            settings["gradient_accumulation"] = gradient_accumulation_steps
+        self.settings = _changed(TrainSettings(), settings)
+        modules = target_modules if isinstance(target_modules, str) else tuple(target_modules)
+        self.lora = LoraSettings(
+            rank, 2.0 * rank if alpha is None else alpha, dropout, modules, layers, use_rslora, use_dora
+        )
+        self.base = model
+        self.emit = emit
+        self.report = EncodingReport()
+        self.trained: list[Example] = []
+        self.result: LoopResult | None = None
+        if fp16 or bf16:
+            causal(model).to(torch.float16 if fp16 else torch.bfloat16)
+        detach(model)
+        attach(model, self.lora, self.settings.seed)
+        if self.settings.gradient_checkpointing or self.settings.low_memory:
+            # Our own layers ask the model; transformers' layers are told.
+            inner = causal(model)
+            inner.gradient_checkpointing_enable({"use_reentrant": False})
+            inner.enable_input_require_grads()
+
+    def encode(self, examples: Sequence[Example]) -> list[Encoded]:
+        """Sequences for training, neighbours in one file sharing one."""
+        one = self.settings
+        return encode_for_training(
+            examples,
+            self.base,
+            max_length=one.max_length,
+            fim=one.fim,
+            fim_rate=one.fim_rate,
+            seed=one.seed,
+            report=self.report,
+        )
+
+    def train(
+        self,
+        train_dataset: Examples,
+        eval_dataset: Examples | None = None,
+        *,
+        lr_scheduler: Scheduler | None = None,
+        store: CheckpointStore | None = None,
+        resume: bool = False,
+        pace: Pace | None = None,
+        gradients: Gradients | None = None,
+        fingerprint: str = "",
+        **changes: Any,
+    ) -> LoopResult:
+        """Train on examples or a JSONL file; ``eval_dataset`` decides early stopping and the best weights.
+
+        Args:
+            lr_scheduler: instead of the one that the settings describe.
+            store, resume, pace, gradients, fingerprint: see ``loop.run``.
+            changes: fields of ``TrainSettings`` for this training (``epochs=3``, ``batch_size=8`` …).
+
+        Raises:
+            DataError: nothing to train on. RunError, Interrupted: see ``loop.run``.
+        """
+        self.settings = _changed(self.settings, changes)
+        self.trained = _read(train_dataset)
+        encoded = self.encode(self.trained)
+        validation = encode(_read(eval_dataset), self.base, max_length=self.settings.max_length) if eval_dataset else []
+        if not encoded:
+            raise DataError("There is no example to train on.", "Check the data with `neuralforge analyze-dataset`.")
+        return self.fit(encoded, validation, lr_scheduler, store, resume, pace, gradients, fingerprint)
+
+    def fit(
+        self,
+        encoded: Sequence[Encoded],
+        validation: Sequence[Encoded] = (),
+        lr_scheduler: Scheduler | None = None,
+        store: CheckpointStore | None = None,
+        resume: bool = False,
+        pace: Pace | None = None,
+        gradients: Gradients | None = None,
+        fingerprint: str = "",
+    ) -> LoopResult:
+        """Like ``train``, on sequences that are encoded already."""
+        steps = self.settings.steps(len(encoded))
+        settings = self.settings.loop(steps, len(encoded), lr_scheduler, fingerprint)
+        self.result = run(
+            self.base,
+            encoded,
+            settings,
+            validation=validation,
+            store=store,
+            resume=resume,
+            pace=pace,
+            gradients=gradients,
+            emit=self.emit,
+        )
+        return self.result
+
+    def save_adapter(
+        self, target: str | Path, manifest: Manifest | None = None, training_yaml: str | None = None
+    ) -> Path:
+        """Write the package ``target``; without a manifest, one that says what this trainer knows.
+
+        Raises:
+            RunError: it cannot be written; what was there is untouched.
+        """
+        target = Path(target)
+        if target.suffix != ".lora":
+            raise UserError(
+                f"An adapter's file name ends in .lora, not {target.name!r}.", "For example my-adapter.lora."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        manifest = manifest or self.manifest(target.stem)
+        if training_yaml is None:
+            import yaml
+
+            training_yaml = yaml.safe_dump(dict(manifest.training), sort_keys=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".packing-") as folder:
+            work = Path(folder) / "adapter"
+            save(self.base, work)
+            (work / "README.md").unlink(missing_ok=True)
+            write_text(work / "training.yaml", training_yaml)
+            seal(work, manifest)
+            pack(work, target)
+        return target
+
+    def manifest(
+        self,
+        name: str,
+        *,
+        version: str = "1.0.0",
+        data: DataInfo | None = None,
+        commits: CommitInfo | None = None,
+        verdict: dict[str, Any] | None = None,
+        licence: str | None = None,
+        description: str = "",
+    ) -> Manifest:
+        """``metadata.json`` for the adapter as it is now."""
+        from neuralforge import __version__
+
+        settings = self.base.model.peft_config["default"]
+        chosen = getattr(settings, "layers_to_transform", None)
+        training = {key: value for key, value in asdict(self.settings).items() if value is not None}
+        if self.result is not None:
+            state = self.result.state
+            training |= {"steps": state.step, "tokens": state.tokens, "seconds": round(state.elapsed, 1)}
+        training["precision"] = str(causal(self.base).dtype).removeprefix("torch.")
+        return Manifest(
+            name=name,
+            version=version,
+            created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            generator=f"neuralforge {__version__}",
+            description=description,
+            licence=licence,
+            base=BaseInfo(self.base.name, self.base.identity, self.base.digest, self.base.licence),
+            lora=LoraInfo(
+                rank=self.lora.rank,
+                alpha=float(self.lora.alpha),
+                dropout=self.lora.dropout,
+                target_modules=tuple(sorted(settings.target_modules)),
+                layers=None if chosen is None else tuple(chosen),
+                use_rslora=self.lora.rslora,
+                use_dora=self.lora.dora,
+            ),
+            data=data or DataInfo(examples=len(self.trained)),
+            commits=commits,
+            verdict=verdict,
+            training=training,
+        )
+
+    @property
+    def depth(self) -> int:
+        """Layers of the base."""
+        return depth(self.base)
+
+
+def _changed(settings: TrainSettings, changes: dict[str, Any]) -> TrainSettings:
+    unknown = sorted(set(changes) - set(TrainSettings.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(TrainSettings.__dataclass_fields__)
+        raise UserError(f"Unknown training setting {unknown[0]!r}.", f"Known: {known}.")
+    return replace(settings, **changes)
+
+
+def _read(examples: Examples) -> list[Example]:
+    return list(read_examples(Path(examples)) if isinstance(examples, str | Path) else examples)
