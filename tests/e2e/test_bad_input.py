@@ -128,6 +128,13 @@ CASES = [
     Case("comparison with a broken adapter", ("ab-test", "--adapter-a", "cut.lora", "--adapter-b", "text.lora",
          "--test-data", "good.jsonl"), 5, "cut.lora"),
     Case("folder that is no run", ("monitor", "plain"), 4, "plain"),
+    Case("training on a missing repository", ("train", "--from-git", "none"), 2, "no folder none"),
+    Case("training on a history without text", ("train", "--from-git", "only-binary"), 3, "usable"),
+    Case("training on a missing data set", ("train", "--dataset", "none.jsonl"), 3, "none.jsonl"),
+    Case("training on a bad line", ("train", "--dataset", "bad-line.jsonl"), 3, "bad-line.jsonl"),
+    Case("training on one example", ("train", "--dataset", "good.jsonl"), 3, "usable"),
+    Case("resuming what is no run", ("train", "--resume", "plain"), 4, "plain"),
+    Case("resuming without a run", ("train", "--resume"), 2, "resume"),
     Case("unknown shell", ("completion", "show", "csh"), 2, "powershell"),
 ]  # fmt: skip
 
