@@ -15,6 +15,7 @@ from neuralforge.adapter.store import resolve
 from neuralforge.data.records import Example
 from neuralforge.errors import TrustError
 from neuralforge.models.base import BaseModel
+from neuralforge.models.fim import ADDED_FIM, add_fim_tokens
 from neuralforge.models.loading import load_base_model
 from neuralforge.runs.events import Emit, Note, Phase, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode
@@ -70,6 +71,8 @@ def load_base(
     emit(Phase("load", name or wanted.name))
     base = load_base_model(name or wanted.name, dtype=dtype, device=device, emit=emit)
     check_base(subject, base)
+    if subject.manifest.training.get(ADDED_FIM):
+        add_fim_tokens(base)
     return base
 
 

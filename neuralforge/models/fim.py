@@ -13,6 +13,9 @@ from neuralforge.models.base import BaseModel, FimTokens
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# Key under which a manifest's training settings say that ``add_fim_tokens`` was called on the base.
+ADDED_FIM = "added_fim_tokens"
+
 # (prefix, suffix, middle) in the order prefix-suffix-middle. Codestral's [SUFFIX]…[PREFIX]… is left out on purpose:
 # it was trained in the other order only, without a middle marker.
 KNOWN = (

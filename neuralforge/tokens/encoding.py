@@ -18,7 +18,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import numpy as np
@@ -278,7 +278,7 @@ def _merge(
     run: list[int], examples: Sequence[Example], base: BaseModel, max_length: int, report: EncodingReport
 ) -> tuple[list[Encoded], list[int]]:
     """Sequences that hold two or more of ``run``'s examples, and the indices that stay alone."""
-    gaps = [None, *(_gap(examples[a], examples[b]) for a, b in zip(run, run[1:], strict=False))]
+    gaps = [None, *(_gap(examples[a], examples[b]) for a, b in pairwise(run))]
     limit = max_length * CHARACTERS_PER_TOKEN
     opened = [heal(_line_start(examples[index].prefix, limit), examples[index].completion) for index in run]
     first = _ids([prefix for prefix, _ in opened], base)

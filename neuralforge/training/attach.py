@@ -66,7 +66,7 @@ def attach(base: BaseModel, lora: LoraSettings, seed: int = 0) -> list[nn.Parame
     modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     settings = peft.LoraConfig(
         r=lora.rank,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]
+        lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=_linear_names(model) if modules == "all-linear" else modules,
         use_rslora=lora.rslora,
@@ -143,7 +143,8 @@ def attach_adapter(base: BaseModel, folder: Path, *, trainable: bool = False) ->
 def detach(base: BaseModel) -> None:
     """Take every adapter off again: ``base.model`` is the plain model, with its weights as they were."""
     if hasattr(base.model, "peft_config"):
-        base.model = base.model.unload()
+        wrapped: Any = base.model
+        base.model = wrapped.unload()
 
 
 def save(base: BaseModel, folder: Path) -> None:
@@ -157,7 +158,8 @@ def save(base: BaseModel, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().float().contiguous().cpu() for name, tensor in state(base).items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    settings: peft.LoraConfig = base.model.peft_config[ADAPTER]
+    wrapped: Any = base.model
+    settings: peft.LoraConfig = wrapped.peft_config[ADAPTER]
     settings.base_model_name_or_path = base.identity
     settings.inference_mode = True
     settings.save_pretrained(str(folder))

@@ -7,6 +7,8 @@ matrix products: adapter casts, rank-8 products, rotary and norm temporaries, pa
 * multiplies q, k, v (and gate, up), and their LoRA matrices, as one product each,
 * never forms a gradient for a frozen weight,
 * attends per sequence, the query heads of one key/value head folded into the rows of one product,
+* rounds the sizes of its products up to a few that recur, because the matrix library compiles (and keeps) a kernel
+  for every new size: on text of all lengths that took a tenth of the time and a gigabyte,
 * keeps for the backward only what is dear to recompute.
 
 It computes the same function as transformers' ``LlamaDecoderLayer`` (and Mistral's and Qwen2's) with PEFT's LoRA,
@@ -27,7 +29,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_softmax_backward = torch.ops.aten._softmax_backward_data
+# Packed rows, and tokens of one sequence in attention, are rounded up to multiples of these.
+ROW_STEP, LENGTH_STEP = 64, 32
+
 _silu_backward = torch.ops.aten.silu_backward
 
 
@@ -46,10 +50,10 @@ class Layout:
     """Where the packed sequences lie and how far their positions turn.
 
     Attributes:
-        bounds: (start, end) of each sequence in the packed rows.
+        bounds: (start, end) of each sequence in the packed rows; rows after the last are filling.
         cos, sin: rotary tables gathered by position, [N, 1, E]; the first half of ``sin`` is negated, so that
             rotate(x) = x * cos + swap_halves(x) * sin.
-        mask: additive causal mask [T, T] for the longest sequence; shorter ones use its corner.
+        mask: additive causal mask [T, T] for the longest sequence, rounded up; shorter ones use its corner.
     """
 
     bounds: tuple[tuple[int, int], ...]
@@ -58,13 +62,19 @@ class Layout:
     mask: Tensor
 
 
+def rounded(size: int, step: int) -> int:
+    """The next multiple of ``step``."""
+    return -(-size // step) * step
+
+
 def layout(lengths: Sequence[int], rotary: nn.Module, dtype: torch.dtype) -> Layout:
     """Bounds, rotary tables and mask for sequences of ``lengths`` tokens; ``rotary`` is the model's own module."""
-    longest = max(lengths)
+    longest = rounded(max(lengths), LENGTH_STEP)
+    filling = rounded(sum(lengths), ROW_STEP) - sum(lengths)
     cos_1TE, sin_1TE = rotary(torch.empty(1, dtype=dtype), torch.arange(longest).unsqueeze(0))
     half = sin_1TE.shape[-1] // 2
     sin_TE = torch.cat((-sin_1TE[0, :, :half], sin_1TE[0, :, half:]), dim=-1)
-    positions = torch.cat([torch.arange(length) for length in lengths])
+    positions = torch.cat([*(torch.arange(length) for length in lengths), torch.zeros(filling, dtype=torch.long)])
     ends = torch.tensor(lengths).cumsum(0).tolist()
     bounds = tuple((end - length, end) for end, length in zip(ends, lengths, strict=True))
     mask = torch.full((longest, longest), float("-inf"), dtype=dtype).triu_(1)
@@ -166,7 +176,8 @@ class Layer:
     def __call__(self, x_ND: Tensor, where: Layout, adapt: bool) -> Tensor:
         """[N, D] → [N, D]; with ``adapt`` off the frozen layer alone is computed."""
         if torch.is_grad_enabled() and adapt and self.parameters:
-            return _LayerFunction.apply(x_ND, self, where, *self.parameters)  # type: ignore[no-any-return]
+            y_ND: Tensor = _LayerFunction.apply(x_ND, self, where, *self.parameters)  # type: ignore[no-untyped-call]
+            return y_ND
         out, _ = self.forward(x_ND, where, adapt)
         return out
 
@@ -272,26 +283,30 @@ def _rotate_backward(grad_NHE: Tensor, where: Layout) -> Tensor:
 
 def _fold(x_THE: Tensor, kv_heads: int) -> Tensor:
     """[T, K·G, E] → [K, G·T, E]: the query heads of one key/value head become rows of one matrix."""
-    return x_THE.unflatten(1, (kv_heads, -1)).permute(1, 2, 0, 3).reshape(kv_heads, -1, x_THE.shape[-1])
+    grouped: Tensor = x_THE.unflatten(1, (kv_heads, -1))
+    return grouped.permute(1, 2, 0, 3).reshape(kv_heads, -1, x_THE.shape[-1])
 
 
 def _unfold(x_KRE: Tensor, length: int) -> Tensor:
     """[K, G·T, E] → [T, K·G·E]: the inverse of ``_fold`` with the heads flattened."""
-    return x_KRE.unflatten(1, (-1, length)).permute(2, 0, 1, 3).flatten(1)
+    parted: Tensor = x_KRE.unflatten(1, (-1, length))
+    return parted.permute(2, 0, 1, 3).flatten(1)
 
 
 def _attend(qk: Tensor, v: Tensor, where: Layout, shape: Shape, keep: bool) -> tuple[Tensor, list[Tensor]]:
     """Causal attention of each sequence on itself: [N, H·E], and each sequence's probabilities [K, G·T, T]."""
     groups = shape.heads // shape.kv_heads
-    out_ND = qk.new_empty(qk.shape[0], shape.heads * shape.head_size)
+    out_ND = qk.new_zeros(qk.shape[0], shape.heads * shape.head_size)
     probabilities: list[Tensor] = []
     for start, end in where.bounds:
-        length = end - start
-        q_KRE = _fold(qk[start:end, : shape.heads], shape.kv_heads)
-        k_KET = qk[start:end, shape.heads :].permute(1, 2, 0)
-        mask = where.mask[:length, :length].repeat(groups, 1)
+        size = rounded(end - start, LENGTH_STEP)
+        both_TME = _rows(qk, start, end, size)
+        q_KRE = _fold(both_TME[:, : shape.heads], shape.kv_heads)
+        k_KET = both_TME[:, shape.heads :].permute(1, 2, 0)
+        mask = where.mask[:size, :size].repeat(groups, 1)
         p_KRT = torch.baddbmm(mask, q_KRE, k_KET, alpha=shape.head_size**-0.5).softmax(-1)
-        out_ND[start:end] = _unfold(torch.bmm(p_KRT, v[start:end].permute(1, 0, 2)), length)
+        o_KRE = torch.bmm(p_KRT, _rows(v, start, end, size).permute(1, 0, 2))
+        out_ND[start:end] = _unfold(o_KRE, size)[: end - start]
         if keep:
             probabilities.append(p_KRT)
     return out_ND, probabilities
@@ -301,21 +316,31 @@ def _attend_backward(
     grad_ND: Tensor, qk: Tensor, v: Tensor, out_ND: Tensor, probabilities: Sequence[Tensor], where: Layout, shape: Shape
 ) -> Tensor:
     """Gradient [N, (H + 2K)·E] for q, k and v before their rotation."""
-    heads, kv_heads, size = shape.heads, shape.kv_heads, shape.head_size
-    grad_qk = torch.empty_like(qk)
-    grad_qkv = qk.new_empty(qk.shape[0], (heads + 2 * kv_heads) * size)
-    grad_v = grad_qkv[:, (heads + kv_heads) * size :].unflatten(1, (kv_heads, size))
+    heads, kv_heads, width = shape.heads, shape.kv_heads, shape.head_size
+    grad_qk = torch.zeros_like(qk)
+    grad_qkv = qk.new_zeros(qk.shape[0], (heads + 2 * kv_heads) * width)
+    grad_v = grad_qkv[:, (heads + kv_heads) * width :].unflatten(1, (kv_heads, width))
+    grad_NHE = grad_ND.unflatten(1, (heads, width))
     # Σ_t P ∂P equals the row-wise product of the output with its gradient (FlashAttention-2, eq. 4).
-    delta_NH1 = (grad_ND * out_ND).unflatten(1, (heads, size)).sum(-1, keepdim=True)
+    delta_NH1 = (grad_ND * out_ND).unflatten(1, (heads, width)).sum(-1, keepdim=True)
     for (start, end), p_KRT in zip(where.bounds, probabilities, strict=True):
-        length = end - start
-        grad_KRE = _fold(grad_ND[start:end].unflatten(1, (heads, size)), kv_heads)
-        grad_v[start:end] = torch.bmm(p_KRT.transpose(1, 2), grad_KRE).permute(1, 0, 2)
-        slope = torch.bmm(grad_KRE, v[start:end].permute(1, 2, 0))
-        slope.sub_(_fold(delta_NH1[start:end], kv_heads)).mul_(p_KRT)
-        k_KTE = qk[start:end, heads:].permute(1, 0, 2)
-        grad_qk[start:end, :heads] = _unfold(torch.bmm(slope, k_KTE), length).unflatten(1, (heads, size))
-        q_KRE = _fold(qk[start:end, :heads], kv_heads)
-        grad_qk[start:end, heads:] = torch.bmm(slope.transpose(1, 2), q_KRE).permute(1, 0, 2)
-    grad_qkv[:, : (heads + kv_heads) * size] = _rotate_backward(grad_qk.mul_(size**-0.5), where).flatten(1)
+        length, size = end - start, rounded(end - start, LENGTH_STEP)
+        # Filling rows get no gradient, and the causal mask keeps filling columns out of real rows.
+        grad_KRE = _fold(_rows(grad_NHE, start, end, size), kv_heads)
+        grad_v[start:end] = torch.bmm(p_KRT.transpose(1, 2), grad_KRE).permute(1, 0, 2)[:length]
+        slope = torch.bmm(grad_KRE, _rows(v, start, end, size).permute(1, 2, 0))
+        slope.sub_(_fold(_rows(delta_NH1, start, end, size), kv_heads)).mul_(p_KRT)
+        both_TME = _rows(qk, start, end, size)
+        grad_q = torch.bmm(slope, both_TME[:, heads:].permute(1, 0, 2))
+        grad_qk[start:end, :heads] = _unfold(grad_q, size)[:length].unflatten(1, (heads, width))
+        grad_k = torch.bmm(slope.transpose(1, 2), _fold(both_TME[:, :heads], kv_heads))
+        grad_qk[start:end, heads:] = grad_k.permute(1, 0, 2)[:length]
+    grad_qkv[:, : (heads + kv_heads) * width] = _rotate_backward(grad_qk.mul_(width**-0.5), where).flatten(1)
     return grad_qkv
+
+
+def _rows(x_NME: Tensor, start: int, end: int, size: int) -> Tensor:
+    """Rows of one sequence, zeros after its end up to ``size`` rows."""
+    own = x_NME[start:end]
+    extra = size - (end - start)
+    return functional.pad(own, (0, 0, 0, 0, 0, extra)) if extra else own

@@ -283,7 +283,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
     """The first Ctrl-C or SIGTERM asks to stop after the present step; the second Ctrl-C stops at once."""
     asked = threading.Event()
 
-    def ask(number: int, frame: object) -> None:
+    def ask(number: int, _frame: object) -> None:
         if asked.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         asked.set()

@@ -107,9 +107,10 @@ class FusedNetwork:
 
     @torch.no_grad()
     def frozen(self, batch: MicroBatch) -> Tensor:
-        """Activations [N, D] that enter the lowest adapted layer."""
+        """Activations [N, D] that enter the lowest adapted layer, filling rows included."""
         where = self._layout(batch)
-        x_ND = self.embed[batch.ids]
+        filling = fused_llama.rounded(batch.tokens, fused_llama.ROW_STEP) - batch.tokens
+        x_ND: Tensor = self.embed[nn.functional.pad(batch.ids, (0, filling))]
         for layer in self.layers[: self.depth]:
             x_ND = layer(x_ND, where, adapt=False)
         return x_ND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol
 
 Shape = Literal["cosine", "linear", "constant"]
 
@@ -12,12 +12,10 @@ Shape = Literal["cosine", "linear", "constant"]
 class Scheduler(Protocol):
     """The learning rate of each optimiser step."""
 
-    total_steps: int
-
     def rate(self, step: int) -> float:
         """Learning rate of step ``step`` (counted from 0)."""
 
-    def stretched(self, total_steps: int) -> Self:
+    def stretched(self, total_steps: int) -> Scheduler:
         """The same schedule over another number of steps."""
 
 

@@ -21,7 +21,7 @@ from neuralforge.models.base import BaseModel
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
-from neuralforge.training.attach import LoraSettings, attach, depth, detach, save
+from neuralforge.training.attach import ADAPTER, LoraSettings, attach, depth, detach, save
 from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, run, steps_per_epoch
 from neuralforge.training.network import causal
 from neuralforge.training.schedule import Scheduler, Shape, WarmupScheduler
@@ -62,6 +62,11 @@ class TrainSettings:
     max_steps: int | None = None
     checkpoint_every: float = 60.0
 
+    @property
+    def micro_tokens(self) -> int:
+        """Tokens computed in one pass of one lane."""
+        return MICRO_TOKENS_LOW if self.low_memory else MICRO_TOKENS
+
     def steps(self, sequences: int) -> int:
         """Optimiser steps that these settings take over ``sequences``."""
         per_epoch = steps_per_epoch(sequences, self.batch_size, self.gradient_accumulation)
@@ -71,7 +76,7 @@ class TrainSettings:
     def loop(self, steps: int, sequences: int, scheduler: Scheduler | None, fingerprint: str) -> LoopSettings:
         """The loop's settings for ``steps`` steps."""
         warmup = self.warmup_steps if self.warmup_steps is not None else round(self.warmup_ratio * steps)
-        plain = WarmupScheduler(self.learning_rate, min(warmup, steps), steps, self.scheduler)
+        plain: Scheduler = WarmupScheduler(self.learning_rate, min(warmup, steps), steps, self.scheduler)
         per_epoch = steps_per_epoch(sequences, self.batch_size, self.gradient_accumulation)
         return LoopSettings(
             steps=steps,
@@ -84,7 +89,7 @@ class TrainSettings:
             patience=self.early_stopping_patience,
             seed=self.seed,
             checkpoint_every=self.checkpoint_every,
-            micro_tokens=MICRO_TOKENS_LOW if self.low_memory else MICRO_TOKENS,
+            micro_tokens=self.micro_tokens,
             fingerprint=fingerprint,
         )
 
@@ -258,7 +263,8 @@ class LoRATrainer:
         """``metadata.json`` for the adapter as it is now."""
         from neuralforge import __version__
 
-        settings = self.base.model.peft_config["default"]
+        wrapped: Any = self.base.model
+        settings = wrapped.peft_config[ADAPTER]
         chosen = getattr(settings, "layers_to_transform", None)
         training = {key: value for key, value in asdict(self.settings).items() if value is not None}
         if self.result is not None:

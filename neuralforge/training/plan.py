@@ -1,0 +1,282 @@
+"""Before training: what will be learned, in how many steps, how long it takes and what it needs.
+
+With a budget, the plan chooses what fits: how many of the examples, how many steps, how many held-out examples are
+judged. Without one it only predicts. Either way it measures this machine first (see ``budget.measure``).
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from neuralforge.data.records import Example
+from neuralforge.data.split import Split
+from neuralforge.errors import DataError, RunError
+from neuralforge.runs.events import Emit, Note, Phase, silent
+from neuralforge.tokens.encoding import Encoded, encode
+from neuralforge.training.budget import Pulse, measure
+from neuralforge.training.checkpoint import count, trainable
+
+if TYPE_CHECKING:
+    from neuralforge.config.schema import TrainConfig
+    from neuralforge.training.trainer import LoRATrainer
+
+# Of a budget: at most this share is spent on judging, and this share (and these seconds) is kept in reserve.
+JUDGING, RESERVE, RESERVE_SECONDS = 0.15, 0.03, 4.0
+FEWEST_JUDGED = 40
+# More passes than this over the same examples no longer help on later commits.
+MOST_EPOCHS = 4
+# A pass over fresh examples is worth more than a long context: tokens of a sequence that suit the default base.
+CHOSEN_LENGTH = 384
+VALIDATED, FEWEST_TO_VALIDATE = 32, 320
+# One decoding step of one sequence costs about this many tokens of a forward pass (no batch to share weights with).
+DECODING = 24.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """What was chosen and what is predicted. Times in seconds, sizes in bytes.
+
+    Attributes:
+        examples: examples to train on; the newest so many.
+        sequences: they are packed into so many. tokens: that all steps compute.
+        steps, epochs, max_length: of the training. most_steps: the pace may stretch to so many.
+        held_out: which held-out examples are judged (indices). generate_limit: how many are written out.
+        validation: examples kept out of training for early stopping (the first so many of an even draw).
+        training_seconds: for the loop; only with a budget. deadline_seconds: since the command began.
+        predicted_seconds: of the whole command. predicted_memory: resident bytes at the peak.
+        needed_disk: bytes for checkpoints, examples and the package.
+    """
+
+    examples: int
+    sequences: int
+    tokens: int
+    steps: int
+    most_steps: int
+    epochs: int
+    max_length: int
+    held_out: tuple[int, ...]
+    generate_limit: int
+    validation: int
+    trainable_parameters: int
+    tokens_per_second: float
+    predicted_seconds: float
+    predicted_memory: int
+    needed_disk: int
+    training_seconds: float | None = None
+    deadline_seconds: float | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def settings(self) -> dict[str, Any]:
+        """What the plan changes in ``TrainSettings``."""
+        changes: dict[str, Any] = {"epochs": self.epochs, "max_length": self.max_length}
+        if self.training_seconds is not None:
+            changes |= {"max_steps": self.steps, "epochs": MOST_EPOCHS}
+        return changes
+
+    def sentence(self) -> str:
+        """The plan in one line."""
+        minutes = f"about {self.predicted_seconds / 60:.1f} minutes in all"
+        return (
+            f"{self.examples:,} examples in {self.sequences:,} sequences, {self.steps:,} steps, "
+            f"{self.tokens_per_second:,.0f} tokens/s, {minutes}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "held_out": list(self.held_out), "notes": list(self.notes)}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> TrainingPlan:
+        """The plan as it was written.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        try:
+            known = dict(content)
+            known |= {"held_out": tuple(known["held_out"]), "notes": tuple(known["notes"])}
+            return cls(**known)
+        except (KeyError, TypeError) as failure:
+            raise DataError(f"The run's plan is damaged: {failure}.", "Start the training again.") from failure
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The examples that a plan trains on, as sequences, and those it validates on."""
+
+    examples: list[Example]
+    sequences: list[Encoded]
+    validation: list[Encoded]
+
+
+def make_plan(
+    trainer: LoRATrainer, config: TrainConfig, split: Split, began: float, emit: Emit = silent
+) -> TrainingPlan:
+    """Measure, choose and predict. ``began`` is ``time.monotonic()`` at the start of the command.
+
+    Raises:
+        DataError: no example fits the length.
+        RunError: the budget is too small for any training.
+    """
+    emit(Phase("plan", "measuring this machine"))
+    settings, data = trainer.settings, config.dataset
+    budget = config.run.budget
+    notes: list[str] = []
+    length = settings.max_length
+    if length == 0 or (budget is not None and "max_length" not in data.model_fields_set):
+        length = min(CHOSEN_LENGTH, _context(trainer))
+    trainer.settings = replace(trainer.settings, max_length=length)
+    sequences = trainer.encode(split.train)
+    held_out = encode(split.held_out, trainer.base, max_length=length)
+    if not sequences or not held_out:
+        raise DataError(f"No example fits into {length} tokens.", "Raise --max-length.")
+    micro = trainer.settings.micro_tokens
+    pulse = measure(trainer.base, sequences, micro)
+    judged = tuple(one.example for one in held_out)
+    generate = config.evaluation.generate_limit
+    mean_judged = sum(len(one.ids) for one in held_out) / len(held_out)
+    mean_length = sum(len(one.ids) for one in sequences) / len(sequences)
+    batch = trainer.settings.batch_size * trainer.settings.gradient_accumulation
+    step_seconds = batch * mean_length * pulse.train
+    training = deadline = None
+    if budget is not None:
+        if "generate_limit" not in config.evaluation.model_fields_set:
+            generate = 0 if budget < 120 else 12 if budget < 600 else generate
+        spendable = budget * JUDGING - _writing(generate, pulse)
+        fits = max(FEWEST_JUDGED, int(spendable / (2 * mean_judged * pulse.score)))
+        if fits < len(judged):
+            stride = len(judged) / fits
+            judged = tuple(judged[int(index * stride)] for index in range(fits))
+            notes.append(f"{fits} of {len(held_out)} held-out examples are judged, to keep within the budget.")
+    judging = 2 * len(judged) * mean_judged * pulse.score + _writing(generate, pulse)
+    if budget is None:
+        chosen, picked, validation = len(split.train), sequences, 0
+        if settings.early_stopping_patience and settings.epochs > 1 and len(split.train) >= FEWEST_TO_VALIDATE:
+            validation = VALIDATED
+        steps = most = trainer.settings.steps(len(sequences))
+        epochs = settings.epochs
+    else:
+        validation = 0
+        deadline = budget - RESERVE_SECONDS - RESERVE * budget
+        training = deadline - judging - (time.monotonic() - began)
+        if training < 4 * step_seconds:
+            raise RunError(
+                f"{budget:.0f} seconds are too few: judging takes {judging:.0f}, one step {step_seconds:.1f}.",
+                "Give a larger --budget, a shorter --max-length or a smaller --batch-size.",
+            )
+        steps = int(training / step_seconds)
+        chosen, picked = _newest(split.train, sequences, steps * batch)
+        per_epoch = max(1, math.ceil(len(picked) / batch))
+        epochs = min(MOST_EPOCHS, math.ceil(steps / per_epoch))
+        most = per_epoch * MOST_EPOCHS
+        steps = min(steps, most)
+        deadline -= judging
+        if chosen < len(split.train):
+            notes.append(f"The newest {chosen:,} of {len(split.train):,} examples fit into the budget.")
+    seconds = steps * step_seconds
+    plan = TrainingPlan(
+        examples=chosen - validation,
+        sequences=len(picked),
+        tokens=int(steps * batch * mean_length),
+        steps=steps,
+        most_steps=most,
+        epochs=epochs,
+        max_length=length,
+        held_out=judged,
+        generate_limit=generate,
+        validation=validation,
+        trainable_parameters=count(list(trainable(trainer.base.model).values())),
+        tokens_per_second=1 / pulse.train,
+        predicted_seconds=time.monotonic() - began + seconds + judging + 2,
+        predicted_memory=pulse.memory,
+        needed_disk=_disk(trainer, split),
+        training_seconds=training,
+        deadline_seconds=deadline,
+        notes=tuple(notes),
+    )
+    for note in notes:
+        emit(Note(note))
+    if trainer.report.too_long:
+        emit(Note(f"{trainer.report.too_long} examples do not fit into {length} tokens and are left out."))
+    if trainer.report.clipped_contexts:
+        emit(Note(f"The context of {trainer.report.clipped_contexts} sequences is clipped at its far end.", "debug"))
+    return plan
+
+
+def select(trainer: LoRATrainer, train: Sequence[Example], plan: TrainingPlan) -> Chosen:
+    """The examples and sequences of ``plan``; a pure function of both and the seed."""
+    wanted = plan.examples + plan.validation
+    examples = _by_time(train)[-wanted:]
+    validation: list[Example] = []
+    if plan.validation:
+        stride = len(examples) / plan.validation
+        kept_out = {int(index * stride) for index in range(plan.validation)}
+        validation = [example for index, example in enumerate(examples) if index in kept_out]
+        examples = [example for index, example in enumerate(examples) if index not in kept_out]
+    trainer.trained = examples
+    return Chosen(
+        examples, trainer.encode(examples), encode(validation, trainer.base, max_length=trainer.settings.max_length)
+    )
+
+
+def check_resources(plan: TrainingPlan, *folders: Path) -> None:
+    """Refuse what cannot end well.
+
+    Raises:
+        RunError: too little disk or memory.
+    """
+    for folder in folders:
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        free = shutil.disk_usage(there).free
+        if free < plan.needed_disk:
+            raise RunError(
+                f"{there} has {free >> 20:,} MiB free; this run needs {plan.needed_disk >> 20:,} MiB.",
+                "Free some space or choose another --checkpoint-dir or --output.",
+            )
+    available = psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    if plan.predicted_memory > available:
+        raise RunError(
+            f"This needs about {plan.predicted_memory >> 20:,} MiB of memory; {available >> 20:,} MiB are available.",
+            "Try --low-memory, a shorter --max-length or a smaller --batch-size.",
+        )
+
+
+def _by_time(examples: Sequence[Example]) -> list[Example]:
+    """Oldest first; a stable order where times are equal or unknown."""
+    return sorted(examples, key=lambda example: example.author_time or 0)
+
+
+def _newest(train: Sequence[Example], sequences: Sequence[Encoded], wanted: int) -> tuple[int, list[Encoded]]:
+    """How many of the newest examples fill ``wanted`` sequences, and about which sequences those are."""
+    if wanted >= len(sequences):
+        return len(train), list(sequences)
+    order = {id(example): rank for rank, example in enumerate(_by_time(train))}
+    newest = sorted(sequences, key=lambda one: -order[id(train[one.example])])[:wanted]
+    return max(1, round(len(train) * wanted / len(sequences))), newest
+
+
+def _writing(generate: int, pulse: Pulse) -> float:
+    """Seconds to write out completions with base and adapter."""
+    return 2 * generate * 48 * DECODING * pulse.score / 4
+
+
+def _context(trainer: LoRATrainer) -> int:
+    from neuralforge.training.network import causal
+
+    limit = getattr(causal(trainer.base).config, "max_position_embeddings", None)
+    return int(limit) if limit else CHOSEN_LENGTH
+
+
+def _disk(trainer: LoRATrainer, split: Split) -> int:
+    weights = 4 * count(list(trainable(trainer.base.model).values()))
+    text = sum(len(one.prefix) + len(one.completion) + len(one.suffix) for one in (*split.train, *split.held_out))
+    # Four checkpoints of the weights and their two moments, the examples, the report.
+    return 4 * 3 * weights + 2 * text + (32 << 20)

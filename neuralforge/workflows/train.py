@@ -1,0 +1,507 @@
+"""From a repository, files or a data set to a judged and packed adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuralforge import files, paths
+from neuralforge.data.jsonl import read_examples, write_examples
+from neuralforge.data.pipeline import CleaningOptions, collect, prepare
+from neuralforge.data.records import Example, Funnel
+from neuralforge.data.sources.base import SourceOptions, open_source
+from neuralforge.data.split import Split, SplitOptions
+from neuralforge.errors import DataError, Interrupted, NeuralForgeError, RunError, UserError
+from neuralforge.runs import sinks
+from neuralforge.runs.checkpoints import CheckpointStore
+from neuralforge.runs.directory import RunDirectory
+from neuralforge.runs.events import Emit, Evaluated, Finished, Note, Phase, silent
+from neuralforge.runs.log import EventLog, loss_curve, read_events
+
+if TYPE_CHECKING:
+    from neuralforge.adapter.manifest import Manifest
+    from neuralforge.config.schema import TrainConfig
+    from neuralforge.evaluation.verdict import Verdict
+    from neuralforge.models.base import BaseModel
+    from neuralforge.training.trainer import LoRATrainer
+
+FEW = 50
+DATA, PLAN = "data.json", "plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What came out.
+
+    Attributes:
+        package: the ``.lora`` file, None after a dry run.
+        verdict: base against adapter, None after a dry run.
+        run: the run directory (where it would be, after a dry run).
+        plan: what was chosen and predicted, plain JSON values.
+        report: ``report.html``, None after a dry run.
+    """
+
+    package: Path | None
+    verdict: Verdict | None
+    run: Path
+    plan: dict[str, Any]
+    report: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Examples for training and for judging, and where they came from."""
+
+    split: Split
+    funnel: dict[str, Any]
+    sources: tuple[str, ...]
+
+
+def train(config: TrainConfig, *, emit: Emit = silent) -> TrainResult:
+    """Mine, clean, split by time, train, judge on later commits, pack.
+
+    Raises:
+        UserError, DataError, RemoteError: what was asked for cannot be done; nothing was written.
+        RunError: training could not go on; its last good checkpoint is intact.
+        Interrupted: stopped by Ctrl-C; the hint says how to go on.
+    """
+    began = time.monotonic()
+    if config.run.resume is not None:
+        run = _run_to_resume(config.run.resume)
+        config = _as_it_was(run, config)
+        return _within(run, config, None, began, emit)
+    output = _output(config)
+    material = gather(config, emit)
+    if config.run.dry_run:
+        return _dry_run(config, material, output, began, emit)
+    run = RunDirectory.create(config.run.directory, _name(config), _remembered(config, output))
+    return _within(run, config, material, began, emit)
+
+
+def gather(config: TrainConfig, emit: Emit = silent) -> Material:
+    """Examples from every source that ``config`` names, cleaned and split by time."""
+    data = config.dataset
+    funnel = Funnel()
+    options = SourceOptions(
+        languages=data.languages,
+        since=data.since,
+        until=data.until,
+        paths=data.paths,
+        pattern=",".join(data.patterns) or None,
+        max_examples=data.max_examples,
+        skip_bad=data.skip_bad,
+    )
+    named = [("git", data.from_git)] if data.from_git else []
+    named += [("jsonl", str(data.train_file))] if data.train_file else []
+    named += [_source(place) for place in data.sources]
+    examples: list[Example] = []
+    for kind, location in named:
+        emit(Phase("mine" if kind == "git" else "read", location))
+        examples += collect(open_source(kind, location, options), options=CleaningOptions(), funnel=funnel, emit=emit)
+    emit(Phase("split", f"{len(examples):,} examples"))
+    if data.eval_file:
+        held_out = list(read_examples(data.eval_file, skip_bad=data.skip_bad))
+        split = Split(train=examples, held_out=held_out, by="file")
+    else:
+        split = prepare(examples, SplitOptions(data.held_out_share, data.held_out_limit), funnel)
+    if not split.train or not split.held_out:
+        raise DataError(
+            f"Only {len(examples)} usable examples were found; at least one is needed to train on and one to judge on.",
+            "See what was left out, and why, with `neuralforge extract-dataset` and `neuralforge analyze-dataset`.",
+        )
+    if len(examples) < FEW:
+        emit(
+            Note(
+                f"Only {len(examples)} usable examples: with fewer than {FEW} an adapter often ends below its base.",
+                "warning",
+            )
+        )
+    if split.by == "time":
+        emit(Note(f"{len(split.train):,} examples to train on, {len(split.held_out)} newer ones to judge on."))
+    else:
+        emit(Note(f"{len(split.train):,} examples to train on, {len(split.held_out)} others to judge on ({split.by})."))
+    return Material(split, funnel.to_json(), tuple(f"{kind}:{_public(location)}" for kind, location in named))
+
+
+def _dry_run(config: TrainConfig, material: Material, output: Path, began: float, emit: Emit) -> TrainResult:
+    from neuralforge.training.plan import check_resources, make_plan
+
+    trainer, _ = _trainer(config, emit)
+    plan = make_plan(trainer, config, material.split, began, emit)
+    where = config.run.directory or paths.runs_home() / f"{_name(config)}-…"
+    check_resources(plan, config.run.directory or paths.home(), output.parent)
+    emit(Finished("done", plan.to_json()))
+    return TrainResult(None, None, where, {**plan.to_json(), "output": str(output), "run": str(where)}, None)
+
+
+def _within(run: RunDirectory, config: TrainConfig, material: Material | None, began: float, emit: Emit) -> TrainResult:
+    """Train, judge and pack inside a locked run directory; ``material`` is None when it is resumed."""
+    with ExitStack() as stack:
+        stack.enter_context(run.lock())
+        emit = sinks.tee(emit, stack.enter_context(EventLog(run.events_path)), *_watchers(config, run))
+        command = f"neuralforge train --resume {run.path}"
+        try:
+            run.update(outcome="running", resume=command)
+            if material is None:
+                material = _stored_material(run)
+            else:
+                _store_material(run, material)
+            result = _train_judge_pack(run, config, material, began, emit)
+        except Interrupted as stop:
+            run.update(outcome="interrupted", detail=stop.message)
+            emit(Finished("interrupted"))
+            raise Interrupted(stop.message, f"Go on with `{command}`.") from None
+        except KeyboardInterrupt:
+            run.update(outcome="interrupted")
+            emit(Finished("interrupted"))
+            raise Interrupted("Stopped.", f"Go on with `{command}`.") from None
+        except NeuralForgeError as failure:
+            _try_to_note(run, failure.message)
+            emit(Finished("failed", {"error": failure.message}))
+            raise
+        except OSError as failure:
+            _try_to_note(run, str(failure))
+            emit(Finished("failed", {"error": str(failure)}))
+            raise RunError(
+                f"A file of the run {run.path} cannot be written or read: {failure}.",
+                f"Free some space or mend its permissions, then go on with `{command}`.",
+            ) from failure
+        run.update(outcome="done", phase="done")
+        verdict = result.verdict
+        emit(Finished("done", {"package": str(result.package), "verdict": verdict.sentence if verdict else None}))
+        return result
+
+
+def _train_judge_pack(
+    run: RunDirectory, config: TrainConfig, material: Material, began: float, emit: Emit
+) -> TrainResult:
+    from neuralforge.evaluation.judge import judge
+    from neuralforge.evaluation.report.page import ReportData, render_report
+    from neuralforge.tokens.encoding import encode
+    from neuralforge.training.budget import Pace
+    from neuralforge.training.plan import TrainingPlan, check_resources, make_plan, select
+    from neuralforge.training.watching import GradientLog, MemoryLog
+
+    output = Path(run.state.config["output"])
+    trainer, base = _trainer(config, emit)
+    split = material.split
+    stored = run.path / PLAN
+    if stored.exists():
+        plan = TrainingPlan.from_json(files.read_json(stored))
+    else:
+        plan = make_plan(trainer, config, split, began, emit)
+        check_resources(plan, run.path, output.parent)
+        files.write_json(stored, plan.to_json())
+    trainer.settings = replace(trainer.settings, **plan.settings())
+    chosen = select(trainer, split.train, plan)
+    if config.run.profile_memory:
+        MemoryLog(run.path / "memory.jsonl").modules(base.model)
+    store = CheckpointStore(run.checkpoints, emit=emit)
+    latest = store.latest()
+    pace = None
+    if plan.training_seconds is not None:
+        spent = json.loads(latest.read("state.json"))["elapsed"] if latest else 0.0
+        left = plan.training_seconds
+        if latest is None and plan.deadline_seconds is not None:  # what planning itself took is known only now
+            left = min(left * 1.5, plan.deadline_seconds - (time.monotonic() - began))
+        pace = Pace(left, spent=spent, steps=plan.most_steps, record=run.path / "pace.json")
+    emit(Phase("train", plan.sentence()))
+    run.update(phase="train")
+    trainer.fit(
+        chosen.sequences,
+        chosen.validation,
+        store=store,
+        resume=latest is not None,
+        pace=pace,
+        gradients=GradientLog(run.path / "gradients.jsonl") if config.run.track_gradients else None,
+        fingerprint=_fingerprint(config, base, material),
+    )
+    run.update(phase="judge")
+    judged = [split.held_out[index] for index in plan.held_out]
+    encoded = encode(judged, base, max_length=trainer.settings.max_length)
+    verdict = judge(
+        base,
+        judged,
+        encoded,
+        train_commits=split.train_commits,
+        held_out_commits=split.held_out_commits,
+        generate_limit=plan.generate_limit,
+        seed=config.training.seed,
+        emit=emit,
+    )
+    emit(Phase("pack", str(output)))
+    manifest = _manifest(trainer, config, material, chosen.examples, len(judged), verdict)
+    trainer.save_adapter(output, manifest, _recipe(config))
+    events = list(read_events(run.events_path))
+    report = ReportData(
+        title=manifest.name,
+        subtitle=", ".join(material.sources),
+        manifest=manifest.to_json(),
+        training=loss_curve(events),
+        validation=[(one.event.step, one.event.loss) for one in events if isinstance(one.event, Evaluated)],
+        funnel=material.funnel,
+        verdict=verdict.to_json(),
+        samples=verdict.samples,
+        settings=manifest.training,
+        machine={"processor": platform.processor() or platform.machine(), "system": platform.platform()},
+    )
+    files.write_text(run.path / "report.html", render_report(report))
+    return TrainResult(output, verdict, run.path, plan.to_json(), run.path / "report.html")
+
+
+def _trainer(config: TrainConfig, emit: Emit) -> tuple[LoRATrainer, BaseModel]:
+    from neuralforge.models import load_base_model
+    from neuralforge.models.fim import add_fim_tokens
+    from neuralforge.training.trainer import LoRATrainer
+
+    emit(Phase("load", config.model.base))
+    precision = None if config.training.precision == "auto" else config.training.precision
+    base = load_base_model(config.model.base, dtype=precision, device=config.model.device, emit=emit)
+    fim = config.dataset.fim
+    if base.fim is None and config.model.add_fim_tokens and not base.encoder_decoder:
+        add_fim_tokens(base)
+    if base.fim is None and not base.encoder_decoder:
+        if fim == "on":
+            raise UserError(
+                f"{base.name} has no fill-in-the-middle tokens.",
+                "Leave dataset.fim at auto to train left to right, or set model.add_fim_tokens to add some.",
+            )
+        emit(Note(f"{base.name} has no fill-in-the-middle tokens: it is trained left to right."))
+    one = config.training
+    trainer = LoRATrainer(
+        base,
+        rank=config.lora.rank,
+        alpha=config.lora.alpha,
+        dropout=config.lora.dropout,
+        target_modules=config.lora.target_modules,
+        layers="all" if config.lora.layers == "auto" else config.lora.layers,
+        use_rslora=config.lora.use_rslora,
+        use_dora=config.lora.use_dora,
+        emit=emit,
+        batch_size=one.batch_size,
+        gradient_accumulation=one.gradient_accumulation,
+        learning_rate=one.learning_rate,
+        scheduler=one.scheduler,
+        epochs=one.epochs,
+        warmup_steps=one.warmup_steps,
+        warmup_ratio=one.warmup_ratio,
+        weight_decay=one.weight_decay,
+        max_grad_norm=one.max_grad_norm,
+        gradient_checkpointing=one.gradient_checkpointing,
+        low_memory=one.low_memory,
+        eval_every=one.eval_every,
+        early_stopping_patience=one.early_stopping_patience,
+        seed=one.seed,
+        max_length=config.dataset.max_length,
+        fim=fim != "off" and base.fim is not None,
+        fim_rate=config.dataset.fim_rate,
+        checkpoint_every=config.run.checkpoint_every_seconds,
+    )
+    return trainer, base
+
+
+def _manifest(
+    trainer: LoRATrainer,
+    config: TrainConfig,
+    material: Material,
+    used: list[Example],
+    judged: int,
+    verdict: Verdict,
+) -> Manifest:
+    from neuralforge.adapter.manifest import CommitInfo, DataInfo
+    from neuralforge.models.fim import ADDED_FIM
+
+    licences = Counter(example.licence or "unknown" for example in used)
+    commits = material.split.train_commits
+    known = {example.commit for example in used if example.commit}
+    manifest = trainer.manifest(
+        _name(config),
+        data=DataInfo(
+            examples=len(used),
+            held_out=judged,
+            sources=material.sources,
+            funnel=material.funnel,
+            languages=dict(Counter(example.language for example in used).most_common()),
+            licences=dict(licences.most_common()),
+        ),
+        commits=CommitInfo(commits[0], commits[-1], len(known)) if commits else None,
+        verdict=verdict.to_json(),
+        licence=licences.most_common(1)[0][0] if len(licences) == 1 and "unknown" not in licences else None,
+        description=f"LoRA adapter of {trainer.base.name} for {', '.join(material.sources)}.",
+    )
+    if not config.model.add_fim_tokens:
+        return manifest
+    return replace(manifest, training={**manifest.training, ADDED_FIM: True})
+
+
+def _recipe(config: TrainConfig) -> str:
+    """``training.yaml``: the settings to repeat the training, without the places on this machine."""
+    import yaml
+
+    settings = config.model_dump(mode="json", exclude={"run"})
+    return yaml.safe_dump(_without_places(settings), sort_keys=False, allow_unicode=True)
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    data = settings["dataset"]
+    for key in ("from_git", "train_file", "eval_file"):
+        if data.get(key):
+            data[key] = _public(str(data[key]))
+    data["sources"] = [_public(place) for place in data.get("sources", [])]
+    return settings
+
+
+def _public(location: str) -> str:
+    """A source's name without the folders it lies in on this machine, and without credentials."""
+    if "://" in location:
+        scheme, _, rest = location.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}"
+    kept = Path(location).resolve().name or location
+    return "".join(letter if letter.isprintable() else "?" for letter in kept)
+
+
+def _source(place: str) -> tuple[str, str]:
+    """(plugin, location) of ``NAME:LOCATION``, a folder, a repository or a data file."""
+    name, colon, location = place.partition(":")
+    if colon and name.isidentifier() and not location.startswith("//"):
+        return name, location
+    path = Path(place)
+    if path.is_dir():
+        return ("git" if (path / ".git").exists() else "files"), place
+    if path.is_file():
+        return "jsonl", place
+    raise UserError(
+        f"The source {place!r} is neither a folder nor a file.",
+        "Give a folder, a JSONL file, or NAME:LOCATION for a source plugin (`neuralforge plugins`).",
+    )
+
+
+def _name(config: TrainConfig) -> str:
+    from neuralforge.adapter.manifest import slug
+
+    if config.model.adapter_name:
+        return config.model.adapter_name
+    data = config.dataset
+    place = data.from_git or (str(data.train_file) if data.train_file else None) or data.sources[0]
+    stem = _public(place.rstrip("/")).rpartition("/")[2].removesuffix(".git").removesuffix(".jsonl")
+    return slug(stem) or "adapter"
+
+
+def _output(config: TrainConfig) -> Path:
+    """Where the package goes. A file that is there is never overwritten unless it was named and forced."""
+    chosen = config.run.output
+    if chosen is not None:
+        if chosen.suffix != ".lora":
+            raise UserError(f"An adapter's file name ends in .lora, not {chosen.name!r}.", f"Try {chosen}.lora.")
+        if chosen.exists() and not config.run.force:
+            raise UserError(f"{chosen} exists.", "Choose another --output, or --force to replace it.")
+        return chosen.resolve()
+    path, number = Path(f"{_name(config)}.lora"), 2
+    while path.exists():
+        path, number = Path(f"{_name(config)}-{number}.lora"), number + 1
+    return path.resolve()
+
+
+def _remembered(config: TrainConfig, output: Path) -> dict[str, Any]:
+    return {"settings": config.model_dump(mode="json", exclude_unset=False), "output": str(output)}
+
+
+def _run_to_resume(asked: str) -> RunDirectory:
+    from neuralforge.config.schema import LATEST
+
+    if asked != LATEST:
+        return RunDirectory.open_existing(Path(asked))
+    home = paths.runs_home()
+    candidates = sorted(home.glob("*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for state in candidates:
+        run = RunDirectory.open_existing(state.parent)
+        if run.state.outcome != "done" and not run.in_use():
+            return run
+    raise UserError(f"There is no unfinished run in {home}.", "Name the run directory: --resume RUN.")
+
+
+def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
+    """The settings the run began with; only what is shown or forced may differ this time."""
+    from pydantic import ValidationError
+
+    from neuralforge.config.schema import TrainConfig as Schema
+
+    if run.state.outcome == "done":
+        raise UserError(f"The run {run.path} is finished.", f"Its adapter is {run.state.config.get('output')}.")
+    try:
+        config = Schema.model_validate(run.state.config["settings"])
+    except (KeyError, ValidationError) as failure:
+        raise RunError(f"The run {run.path} was begun by another version.", "Start a new training.") from failure
+    shown = {key: getattr(now.run, key) for key in ("force", "debug", "log_level", "tensorboard", "wandb")}
+    return config.model_copy(update={"run": config.run.model_copy(update=shown)})
+
+
+def _store_material(run: RunDirectory, material: Material) -> None:
+    """Keep the examples with the run: resumed, it learns from the same ones whatever the repository did since."""
+    write_examples(run.path / "train.jsonl", material.split.train)
+    write_examples(run.path / "held-out.jsonl", material.split.held_out)
+    split = material.split
+    about = {
+        "funnel": material.funnel,
+        "sources": list(material.sources),
+        "train_commits": list(split.train_commits),
+        "held_out_commits": list(split.held_out_commits),
+        "by": split.by,
+    }
+    files.write_json(run.path / DATA, about)
+
+
+def _stored_material(run: RunDirectory) -> Material:
+    if not (run.path / DATA).exists():
+        raise RunError(f"The run {run.path} was stopped before its examples were stored.", "Start the training again.")
+    about: Mapping[str, Any] = files.read_json(run.path / DATA)
+    split = Split(
+        train=list(read_examples(run.path / "train.jsonl")),
+        held_out=list(read_examples(run.path / "held-out.jsonl")),
+        train_commits=tuple(about["train_commits"]),
+        held_out_commits=tuple(about["held_out_commits"]),
+        by=about["by"],
+    )
+    return Material(split, about["funnel"], tuple(about["sources"]))
+
+
+def _fingerprint(config: TrainConfig, base: BaseModel, material: Material) -> str:
+    """Digest of everything that decides the weights: settings, examples, base and its type."""
+    from neuralforge.training.network import causal
+
+    digest = hashlib.sha256()
+    settings = config.model_dump(mode="json", exclude={"run", "evaluation"})
+    digest.update(json.dumps(settings, sort_keys=True).encode())
+    digest.update(f"{base.digest} {causal(base).dtype}".encode())
+    for example in material.split.train:
+        digest.update(json.dumps(example.to_json(), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _watchers(config: TrainConfig, run: RunDirectory) -> list[Emit]:
+    from neuralforge.training.watching import MemoryLog
+
+    found: list[Emit] = []
+    if config.run.tensorboard:
+        found.append(sinks.tensorboard(config.run.tensorboard))
+    if config.run.wandb:
+        found.append(sinks.wandb(_name(config), config.model_dump(mode="json")))
+    if config.run.profile_memory:
+        found.append(MemoryLog(run.path / "memory.jsonl"))
+    return found
+
+
+def _try_to_note(run: RunDirectory, message: str) -> None:
+    """Say in the state that the run failed, where even that can still be written."""
+    try:
+        run.update(outcome="failed", detail=message)
+    except NeuralForgeError:
+        return
