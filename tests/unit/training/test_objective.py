@@ -38,7 +38,7 @@ def test_scores_are_losses_and_likely_tokens(rows: int) -> None:
     assert torch.equal(likely, (hidden @ weight.T).argmax(1))
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
 def test_a_target_that_is_all_but_impossible_has_a_finite_loss_and_the_right_gradient(kind: torch.dtype) -> None:
     """A confident base is wrong now and then: softmax of the target then underflows, the logarithm must not."""
     weight = torch.eye(4, 8, dtype=kind)
