@@ -52,9 +52,11 @@ class LoraSection(Section):
 class TrainingSection(Section):
     """The loop: batches, optimiser, schedule, precision, and when to stop."""
 
-    batch_size: Int = Field(default=8, ge=1, le=4096, description="examples in one forward pass")
+    batch_size: Int = Field(default=4, ge=1, le=4096, description="sequences in one forward pass")
     gradient_accumulation: Int = Field(default=1, ge=1, le=4096, description="forward passes to one optimiser step")
-    learning_rate: Float = Field(default=1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    learning_rate: Float | None = Field(
+        default=None, gt=0, le=1, description="peak learning rate of AdamW; chosen by the base's width when not given"
+    )
     scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="decay after the warm-up")
     epochs: Int = Field(default=3, ge=1, le=1000, description="passes over the examples; a budget may choose fewer")
     warmup_steps: Int | None = Field(default=None, ge=0, le=10**6, description="steps of linear warm-up")
@@ -93,7 +95,7 @@ class DatasetSection(Section):
         default=None, description="JSONL file of examples to judge on, instead of a split by time"
     )
     max_length: Int = Field(
-        default=512, ge=0, le=131072, description="tokens in one example; 0 lets the planner choose"
+        default=384, ge=0, le=131072, description="tokens in one example; 0 lets the planner choose"
     )
     languages: Words | None = Field(default=None, description="keep only these languages")
     since: Text | None = Field(default=None, description="oldest commit date, as git understands it (6 months ago)")

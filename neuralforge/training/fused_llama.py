@@ -111,7 +111,7 @@ class Group:
                     ranks = slice(rank_row, rank_row := rank_row + a.shape[0])
                     self.adapted.append(Adapted(rows, ranks, float(module.scaling[name]), a, b))
         kind = weights[0].data
-        self.weight = kind if len(weights) == 1 else torch.cat([weight.data for weight in weights])
+        self.weight = _joined([weight.data for weight in weights])
         for part, weight in zip(self.weight.split([weight.shape[0] for weight in weights]), weights, strict=True):
             weight.data = part
         biases = [getattr(layer, "bias", None) for layer in frozen]
@@ -279,6 +279,22 @@ def _rotate_backward(grad_NHE: Tensor, where: Layout) -> Tensor:
     turned = grad_NHE * where.sin
     swapped = torch.cat((turned[..., half:], turned[..., :half]), dim=-1)
     return swapped.addcmul_(grad_NHE, where.cos)
+
+
+def _joined(weights: list[Tensor]) -> Tensor:
+    """The matrices beneath each other; no copy where an earlier network has already laid them so."""
+    rows = sum(weight.shape[0] for weight in weights)
+    place = weights[0].storage_offset()
+    home = weights[0].untyped_storage().data_ptr()
+    for weight in weights:
+        if (
+            weight.untyped_storage().data_ptr() != home
+            or weight.storage_offset() != place
+            or not weight.is_contiguous()
+        ):
+            return torch.cat(weights)
+        place += weight.numel()
+    return weights[0].as_strided((rows, weights[0].shape[1]), (weights[0].shape[1], 1))
 
 
 def _fold(x_THE: Tensor, kv_heads: int) -> Tensor:

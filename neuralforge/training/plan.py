@@ -52,7 +52,7 @@ class TrainingPlan:
         validation: examples kept out of training for early stopping (the first so many of an even draw).
         training_seconds: for the loop; only with a budget. deadline_seconds: since the command began.
         predicted_seconds: of the whole command. predicted_memory: resident bytes at the peak.
-        needed_disk: bytes for checkpoints, examples and the package.
+        needed_disk_bytes: bytes for checkpoints, examples and the package.
     """
 
     examples: int
@@ -69,7 +69,7 @@ class TrainingPlan:
     tokens_per_second: float
     predicted_seconds: float
     predicted_memory: int
-    needed_disk: int
+    needed_disk_bytes: int
     training_seconds: float | None = None
     deadline_seconds: float | None = None
     notes: tuple[str, ...] = field(default=())
@@ -88,6 +88,11 @@ class TrainingPlan:
             f"{self.examples:,} examples in {self.sequences:,} sequences, {self.steps:,} steps, "
             f"{self.tokens_per_second:,.0f} tokens/s, {minutes}"
         )
+
+    def summary(self) -> dict[str, Any]:
+        """The plan for people and scripts: counts instead of indices, nothing that was not decided."""
+        told = {key: value for key, value in asdict(self).items() if value is not None and key != "notes"}
+        return {**told, "held_out": len(self.held_out)}
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -197,7 +202,7 @@ def make_plan(
         tokens_per_second=1 / pulse.train,
         predicted_seconds=time.monotonic() - began + seconds + judging + 2,
         predicted_memory=pulse.memory,
-        needed_disk=_disk(trainer, split),
+        needed_disk_bytes=_disk(trainer, split),
         training_seconds=training,
         deadline_seconds=deadline,
         notes=tuple(notes),
@@ -236,9 +241,9 @@ def check_resources(plan: TrainingPlan, *folders: Path) -> None:
     for folder in folders:
         there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
         free = shutil.disk_usage(there).free
-        if free < plan.needed_disk:
+        if free < plan.needed_disk_bytes:
             raise RunError(
-                f"{there} has {free >> 20:,} MiB free; this run needs {plan.needed_disk >> 20:,} MiB.",
+                f"{there} has {free >> 20:,} MiB free; this run needs {plan.needed_disk_bytes >> 20:,} MiB.",
                 "Free some space or choose another --checkpoint-dir or --output.",
             )
     available = psutil.virtual_memory().available + psutil.Process().memory_info().rss

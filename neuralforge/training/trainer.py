@@ -36,15 +36,16 @@ class TrainSettings:
 
     Attributes:
         max_length: tokens of one sequence.
+        learning_rate: peak; None takes ``usual_rate`` of the base.
         warmup_steps: None takes ``warmup_ratio`` of all steps.
         gradient_checkpointing: recompute activations in the backward.
         low_memory: small micro-batches and recomputation.
         max_steps: stop after so many steps, whatever ``epochs`` says; None for no bound.
     """
 
-    batch_size: int = 8
+    batch_size: int = 4
     gradient_accumulation: int = 1
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     scheduler: Shape = "cosine"
     epochs: int = 3
     warmup_steps: int | None = None
@@ -56,7 +57,7 @@ class TrainSettings:
     eval_every: int | None = None
     early_stopping_patience: int = 3
     seed: int = 0
-    max_length: int = 512
+    max_length: int = 384
     fim: bool = False
     fim_rate: float = 0.5
     max_steps: int | None = None
@@ -76,7 +77,7 @@ class TrainSettings:
     def loop(self, steps: int, sequences: int, scheduler: Scheduler | None, fingerprint: str) -> LoopSettings:
         """The loop's settings for ``steps`` steps."""
         warmup = self.warmup_steps if self.warmup_steps is not None else round(self.warmup_ratio * steps)
-        plain: Scheduler = WarmupScheduler(self.learning_rate, min(warmup, steps), steps, self.scheduler)
+        plain: Scheduler = WarmupScheduler(self.learning_rate or 1e-3, min(warmup, steps), steps, self.scheduler)
         per_epoch = steps_per_epoch(sequences, self.batch_size, self.gradient_accumulation)
         return LoopSettings(
             steps=steps,
@@ -131,6 +132,8 @@ class LoRATrainer:
         if gradient_accumulation_steps is not None:
             settings["gradient_accumulation"] = gradient_accumulation_steps
         self.settings = _changed(TrainSettings(), settings)
+        if self.settings.learning_rate is None:
+            self.settings = replace(self.settings, learning_rate=usual_rate(model))
         modules = target_modules if isinstance(target_modules, str) else tuple(target_modules)
         self.lora = LoraSettings(
             rank, 2.0 * rank if alpha is None else alpha, dropout, modules, layers, use_rslora, use_dora
@@ -298,6 +301,16 @@ class LoRATrainer:
     def depth(self) -> int:
         """Layers of the base."""
         return depth(self.base)
+
+
+def usual_rate(base: BaseModel) -> float:
+    """A peak learning rate for LoRA on ``base``: 3e-3 at a width of 576, falling with the width.
+
+    3e-3 was better than 1e-3 and 2e-3 on the default base over some 50 to 200 steps; the optimum falls about as
+    1/width (Yang et al. 2022, arXiv 2203.03466).
+    """
+    width = getattr(causal(base).config, "hidden_size", None) or 576
+    return 3e-3 * min(1.0, 576 / int(width))
 
 
 def _changed(settings: TrainSettings, changes: dict[str, Any]) -> TrainSettings:

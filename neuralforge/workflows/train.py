@@ -138,8 +138,8 @@ def _dry_run(config: TrainConfig, material: Material, output: Path, began: float
     plan = make_plan(trainer, config, material.split, began, emit)
     where = config.run.directory or paths.runs_home() / f"{_name(config)}-…"
     check_resources(plan, config.run.directory or paths.home(), output.parent)
-    emit(Finished("done", plan.to_json()))
-    return TrainResult(None, None, where, {**plan.to_json(), "output": str(output), "run": str(where)}, None)
+    emit(Finished("done", plan.summary()))
+    return TrainResult(None, None, where, {**plan.summary(), "output": str(output), "run": str(where)}, None)
 
 
 def _within(run: RunDirectory, config: TrainConfig, material: Material | None, began: float, emit: Emit) -> TrainResult:
@@ -254,7 +254,7 @@ def _train_judge_pack(
         machine={"processor": platform.processor() or platform.machine(), "system": platform.platform()},
     )
     files.write_text(run.path / "report.html", render_report(report))
-    return TrainResult(output, verdict, run.path, plan.to_json(), run.path / "report.html")
+    return TrainResult(output, verdict, run.path, plan.summary(), run.path / "report.html")
 
 
 def _trainer(config: TrainConfig, emit: Emit) -> tuple[LoRATrainer, BaseModel]:
