@@ -15,7 +15,7 @@ from neuralforge.adapter.package import read_manifest, unpack
 from neuralforge.config.schema import TrainConfig
 from neuralforge.errors import DataError, Interrupted, RunError, UserError
 from neuralforge.runs.directory import RunDirectory
-from neuralforge.runs.events import Event, Finished, Note, Step
+from neuralforge.runs.events import Event, Finished, Note, Phase, Step
 from neuralforge.workflows.train import TrainResult, train
 from tests.tiny import save_tiny
 
@@ -310,6 +310,23 @@ def test_a_budget_survives_an_interruption(settings: Callable[..., TrainConfig],
         train(settings(run={"budget": 20.0}), emit=Stop(5))
     result = train(TrainConfig.model_validate({"run": {"resume": str(tmp_path / "run"), "force": True}}))
     assert package(result).exists()
+
+
+@pytest.mark.parametrize("phase", ["load", "plan", "judge", "pack"])
+def test_stopped_in_any_phase_it_goes_on_with_the_plan_it_would_have_had(
+    phase: str, settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """A budget chooses what nobody set; what nobody set is still unset after an interruption."""
+
+    def stop(event: Event) -> None:
+        if isinstance(event, Phase) and event.name == phase:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted):
+        train(settings(run={"budget": 20.0}, evaluation={"generate_limit": ...}), emit=stop)
+    result = train(TrainConfig.model_validate({"run": {"resume": str(tmp_path / "run"), "force": True}}))
+    assert package(result).exists()
+    assert result.plan["generate_limit"] == 0
 
 
 def test_what_is_watched_is_recorded(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
