@@ -44,11 +44,11 @@ class Start:
     wrong: int | None
 
     @classmethod
-    def of(cls, item: Encoded, found: Scored, tokens: int) -> Start:
-        """From an example and its teacher-forced scores; at most ``tokens`` are generated."""
+    def of(cls, item: Encoded, found: Scored, tokens: int, given: int = 0) -> Start:
+        """From an example and its teacher-forced scores; at most ``tokens`` are generated, the first are ``given``."""
         begin, length = completion_span(item.loss)
         length = min(length, tokens)
-        misses = np.flatnonzero(~found.correct[:length])
+        misses = given + np.flatnonzero(~found.correct[given:length])
         return cls(
             prompt=item.ids[:begin].tolist(),
             target=item.ids[begin : begin + length].tolist(),

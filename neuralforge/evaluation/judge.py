@@ -15,7 +15,7 @@ from neuralforge.errors import DataError
 from neuralforge.evaluation.bootstrap import choose_units
 from neuralforge.evaluation.compare import compare
 from neuralforge.evaluation.completions import Start, decode, piece_texts, write_out
-from neuralforge.evaluation.metrics import ScoreTable, edit_similarity, tabulate
+from neuralforge.evaluation.metrics import ScoreTable, blank_lead, edit_similarity, tabulate
 from neuralforge.evaluation.subject import adapter_off
 from neuralforge.evaluation.verdict import Sample, Verdict, decide
 from neuralforge.models.base import BaseModel
@@ -136,7 +136,8 @@ def _measured(
     emit: Emit,
     detail: str,
 ) -> Measured:
-    table = tabulate(scored, encoded, piece_texts(base), frozenset(int(t) for t in base.tokenizer.all_special_ids))
+    pieces = piece_texts(base)
+    table = tabulate(scored, encoded, pieces, frozenset(int(t) for t in base.tokenizer.all_special_ids))
     if not len(table):
         raise DataError(
             "None of the examples has a token to predict.",
@@ -149,7 +150,11 @@ def _measured(
             first.setdefault(item.example, position)
     rows = evenly_spaced(len(table), limit)
     positions = [first[int(table.examples[row])] for row in rows]
-    starts = [Start.of(encoded[position], scored[position], tokens) for position in positions]
+    starts = []
+    for position in positions:
+        item = encoded[position]
+        given = blank_lead(pieces(item.ids[item.loss].tolist()))
+        starts.append(Start.of(item, scored[position], tokens, given))
     written = write_out(base, starts, emit=emit, detail=detail)
     texts = {row: (decode(base, start.target), text) for row, start, text in zip(rows, starts, written, strict=True)}
     return Measured(table.with_similarity(rows, [edit_similarity(*pair) for pair in texts.values()]), texts)

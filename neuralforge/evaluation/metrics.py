@@ -9,6 +9,9 @@ Conventions:
 
 * loss is corpus level: the sum over examples of negative log-likelihoods divided by the sum of token counts, in
   nats per token, and perplexity is ``exp(loss)``. Long completions weigh more than short ones.
+* blank tokens at the beginning of a completion (the newlines and the indentation around the cursor, which tokens
+  cannot tell apart from what was typed before it) count for loss and accuracy, but are taken as given for matches and
+  for generated text.
 * exact match asks for the completion's text: special tokens at its end (an end-of-text marker) count for loss and
   accuracy, but not here.
 * the first line ends with the first token that contains a newline after something other than white space. All
@@ -131,13 +134,14 @@ def tabulate(
         correct = np.concatenate([score.correct for score, _ in chunks])
         predicted = np.concatenate([score.predicted for score, _ in chunks])
         targets = np.concatenate([target for _, target in chunks])
+        given = blank_lead(pieces(targets.tolist()))
         rows.append(
             (
                 float(nll.sum()),
                 float(len(nll)),
                 float(correct.sum()),
-                float(exact_match(targets, correct, special)),
-                float(first_line_match(targets, predicted, pieces, special)),
+                float(exact_match(targets[given:], correct[given:], special)),
+                float(first_line_match(targets[given:], predicted[given:], pieces, special)),
             )
         )
     columns = np.asarray(rows, dtype=np.float64).reshape(len(rows), 5)
@@ -175,6 +179,14 @@ def first_line_match(
     start = len(wanted) - len(wanted.lstrip()) if not "".join(texts[:end]).strip() else 0
     cut = wanted.index("\n", start) + 1
     return found[:cut] == wanted[:cut]
+
+
+def blank_lead(texts: Sequence[str]) -> int:
+    """How many tokens at the beginning are white space and nothing else; 0 where all are."""
+    for index, text in enumerate(texts):
+        if text.strip():
+            return index
+    return 0
 
 
 def first_line_end(texts: Sequence[str]) -> int | None:

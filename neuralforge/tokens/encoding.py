@@ -88,12 +88,17 @@ def encode(
     filled = [bool(fim and base.fim and one.suffix and chooser.random() < fim_rate) for one in examples]
     pieces = _tokenise(examples, filled, base, max_length)
     encoded = []
+    limit = max_length * CHARACTERS_PER_TOKEN
     for index, (example, (before, middle, after)) in enumerate(zip(examples, pieces, strict=True)):
+        counted = report.clipped_contexts
         one = _encode_one(example, base, before, middle, after, filled[index], max_length, index, report)
         if one is None:
             report.too_long += 1
-        else:
-            encoded.append(one)
+            continue
+        encoded.append(one)
+        shown = example.suffix if filled[index] or base.encoder_decoder else ""
+        if report.clipped_contexts == counted:  # what was cut as text before it was tokenised
+            report.clipped_contexts += max(len(example.prefix), len(shown)) > limit
     return encoded
 
 
@@ -283,7 +288,10 @@ def _merge(
     opened = [heal(_line_start(examples[index].prefix, limit), examples[index].completion) for index in run]
     first = _ids([prefix for prefix, _ in opened], base)
     middles = _ids([completion for _, completion in opened], base)
-    between = _ids([heal(gap or "", "")[0] for gap in gaps], base)
+    # Blanks before a completion are its own as far as the gap reaches; beyond lies the completion before it.
+    joined = [heal(gap or "", examples[index].completion) for gap, index in zip(gaps, run, strict=True)]
+    between = _ids([gap for gap, _ in joined], base)
+    following = _ids([completion for _, completion in joined], base)
     start = base.tokenizer.bos_token_id if getattr(base.tokenizer, "add_bos_token", False) else None
     # At least this much context in front of the first completion of a shared sequence.
     context = max_length // 4
@@ -297,10 +305,10 @@ def _merge(
         length = len(head) + len(middles[at])
         end = at + 1
         while end < len(run) and gaps[end] is not None:
-            more = len(between[end]) + len(middles[end])
+            more = len(between[end]) + len(following[end])
             if length + more > max_length:
                 break
-            parts += [(between[end], False), (middles[end], True)]
+            parts += [(between[end], False), (following[end], True)]
             length += more
             end += 1
         if end - at == 1 or length > max_length:

@@ -52,9 +52,9 @@ def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int) -> P
     parameters = list(trainable(base.model).values())
     lengths = [len(one.ids) for one in encoded]
     count = cores() if network.concurrent else 1
-    longest = sorted(range(len(encoded)), key=lambda index: -lengths[index])[: 2 * count]
-    stride = max(1, len(encoded) // (SAMPLE_BATCHES * count * 2))
-    usual = list(range(0, len(encoded), stride))[: SAMPLE_BATCHES * count * 2]
+    longest = sorted(range(len(encoded)), key=lambda index: -lengths[index])[:count]
+    stride = max(1, len(encoded) // (SAMPLE_BATCHES * count))
+    usual = list(range(0, len(encoded), stride))[: SAMPLE_BATCHES * count]
 
     def learn(part: tuple[int, ...]) -> int:
         batch = collate(encoded, part)
@@ -83,7 +83,6 @@ def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int) -> P
     base.model.train()
     with Lanes(count) as lanes:
         timed(observed, longest)  # also warms up the matrix kernels
-        timed(observed, usual)
         train = timed(learn, usual)
         score = timed(look, usual)
     base.model.eval()

@@ -75,7 +75,8 @@ def thaw(
             f"The checkpoint {checkpoint.path} was written by another version.", "Start again without --resume."
         ) from failure
     stored = weights(checkpoint)
-    if state.fingerprint != fingerprint or stored.keys() != named.keys():
+    fits = stored.keys() == named.keys() and all(stored[name].shape == named[name].shape for name in named)
+    if state.fingerprint != fingerprint or not fits:
         raise RunError(
             f"The checkpoint {checkpoint.path} belongs to other data, settings or another base model.",
             "Resume with the command that began the run, or start a new run in another folder.",

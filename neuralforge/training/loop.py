@@ -35,6 +35,8 @@ from neuralforge.training.network import Network, open_network
 from neuralforge.training.schedule import Scheduler
 from neuralforge.training.scoring import mean_loss
 
+SAVED = " Everything learned so far is saved."
+
 Pace = Callable[[int, int], int]
 Gradients = Callable[[int, dict[str, nn.Parameter]], None]
 
@@ -46,6 +48,7 @@ class LoopSettings:
     Attributes:
         batch_size: sequences of one micro-step. accumulation: micro-steps to one optimiser step.
         steps: optimiser steps in all. scheduler: learning rate of each.
+        gradient_scaling: scale an fp16 loss, less after each overflow.
         max_grad_norm: clip to this norm; 0 leaves gradients alone.
         eval_every: steps between validations, 0 for none. patience: validations without gain before stopping, 0 never.
         checkpoint_every: seconds between checkpoints.
@@ -59,6 +62,7 @@ class LoopSettings:
     accumulation: int = 1
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    gradient_scaling: bool = True
     eval_every: int = 0
     patience: int = 0
     seed: int = 0
@@ -132,12 +136,14 @@ def run(
     )
     state = LoopState(total=settings.steps, fingerprint=settings.fingerprint)
     checkpoint = store.latest() if store and resume else None
+    torch.manual_seed(settings.seed)  # dropout draws from it; a checkpoint brings its own state
     if checkpoint:
         state = thaw(checkpoint, named, optimiser, settings.fingerprint)
         network.refresh()
         emit(Note(f"Going on after step {state.step} of {state.total}."))
     losses: list[tuple[int, float]] = []
-    stopped = False
+    stopped = bool(settings.patience and state.stale >= settings.patience)
+    best_weights: dict[str, torch.Tensor] = {}
     saved_at = began = time.monotonic()
     spent = state.elapsed
 
@@ -150,7 +156,7 @@ def run(
     per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
     with _interruptible() as asked_to_stop, Lanes(cores() if network.concurrent else 1) as lanes:
         source = batches_from(encoded, settings, state.step)
-        while state.step < state.total:
+        while state.step < state.total and not stopped:
             started = time.perf_counter()
             _, micro_batches = next(source)
             loss, tokens, norm = _step(
@@ -178,6 +184,8 @@ def run(
                 and (state.step % settings.eval_every == 0 or state.step == state.total)
             ):
                 better = _validate(network, validation, lanes, state, emit)
+                if better and store is None:
+                    best_weights = {name: value.detach().clone() for name, value in named.items()}
                 if better or state.step == state.total:
                     keep(best=better)
                     saved_at = time.monotonic()
@@ -189,16 +197,17 @@ def run(
                 state.total = max(state.step, pace(state.step, state.total))
             if asked_to_stop() and state.step < state.total:
                 keep()
-                raise Interrupted(f"Stopped at step {state.step} of {state.total}; everything learned so far is saved.")
+                raise Interrupted(f"Stopped at step {state.step} of {state.total}." + (SAVED if store else ""))
             if time.monotonic() - saved_at >= settings.checkpoint_every and state.step < state.total:
                 keep()
                 saved_at = time.monotonic()
         if not (checkpoint and checkpoint.step == state.step):
             keep()
-    if store and state.best_loss is not None and state.best_step != state.step:
-        best = store.best()
-        if best:
-            restore(named, weights(best))
+    if state.best_loss is not None and state.best_step != state.step:
+        best = store.best() if store else None
+        kept = weights(best) if best else best_weights
+        if kept:
+            restore(named, kept)
             network.refresh()
             emit(Note(f"Kept the weights of step {state.best_step}, the best on validation."))
     base.model.eval()
@@ -219,7 +228,7 @@ def _step(
     """One optimiser step; returns (nats per supervised token, tokens computed, gradient norm before clipping)."""
     parameters = list(named.values())
     supervised = sum(encoded[index].supervised for micro in micro_batches for index in micro)
-    half = network.dtype == torch.float16
+    half = network.dtype == torch.float16 and settings.gradient_scaling
     scale = (state.loss_scale if half else 1.0) / supervised
 
     def work(micro: tuple[int, ...]) -> tuple[float, int, tuple[torch.Tensor, ...]]:

@@ -29,8 +29,14 @@ class _CompletionLoss(torch.autograd.Function):
             rows = slice(start, start + ROWS)
             part = hidden_SD[rows]
             missing = ROWS - len(part) if hidden_SD.shape[0] > ROWS else 0
-            likely = torch.softmax(torch.nn.functional.pad(part, (0, 0, 0, missing)) @ weight_VD.T, dim=1)
-            total -= likely[: len(part)].gather(1, targets_S[rows].unsqueeze(1)).double().log_().sum()
+            logits = torch.nn.functional.pad(part, (0, 0, 0, missing)) @ weight_VD.T
+            likely = torch.softmax(logits, dim=1)
+            chosen = likely[: len(part)].gather(1, targets_S[rows].unsqueeze(1))
+            lost = chosen.squeeze(1) < torch.finfo(chosen.dtype).tiny  # underflowed: go by the logits instead
+            total -= chosen[~lost].double().log_().sum()
+            if bool(lost.any()):
+                losses, _ = logits_scores(logits[: len(part)][lost].float(), targets_S[rows][lost])
+                total += losses.double().sum()
             # ∂/∂h = Σ_v p_v W_v − W_target
             grad_SD[rows] += (likely @ weight_VD)[: len(part)]
         ctx.save_for_backward(grad_SD)

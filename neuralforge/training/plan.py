@@ -21,7 +21,7 @@ from neuralforge.data.split import Split
 from neuralforge.errors import DataError, RunError
 from neuralforge.runs.events import Emit, Note, Phase, silent
 from neuralforge.tokens.encoding import Encoded, encode
-from neuralforge.training.budget import Pulse, measure
+from neuralforge.training.budget import measure
 from neuralforge.training.checkpoint import count, trainable
 
 if TYPE_CHECKING:
@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 # Of a budget: at most this share is spent on judging, and this share (and these seconds) is kept in reserve.
 JUDGING, RESERVE, RESERVE_SECONDS = 0.15, 0.03, 4.0
 FEWEST_JUDGED = 40
+# Tokens of a completion that is written out, and fewer of them when time is short.
+GENERATE_TOKENS, SHORT_COMPLETION = 48, 24
 # More passes than this over the same examples no longer help on later commits.
 MOST_EPOCHS = 4
 # A pass over fresh examples is worth more than a long context: tokens of a sequence that suit the default base.
 CHOSEN_LENGTH = 384
 VALIDATED, FEWEST_TO_VALIDATE = 32, 320
-# One decoding step of one sequence costs about this many tokens of a forward pass (no batch to share weights with).
-DECODING = 24.0
+# One decoding step of a small batch costs about as much as this many tokens of a long forward pass.
+DECODING = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class TrainingPlan:
         examples: examples to train on; the newest so many.
         sequences: they are packed into so many. tokens: that all steps compute.
         steps, epochs, max_length: of the training. most_steps: the pace may stretch to so many.
-        held_out: which held-out examples are judged (indices). generate_limit: how many are written out.
+        held_out: which held-out examples are judged (indices). generate_limit: how many are written out,
+            generate_tokens: up to so many tokens.
         validation: examples kept out of training for early stopping (the first so many of an even draw).
         training_seconds: for the loop; only with a budget. deadline_seconds: since the command began.
         predicted_seconds: of the whole command. predicted_memory: resident bytes at the peak.
@@ -64,6 +67,7 @@ class TrainingPlan:
     max_length: int
     held_out: tuple[int, ...]
     generate_limit: int
+    generate_tokens: int
     validation: int
     trainable_parameters: int
     tokens_per_second: float
@@ -154,14 +158,17 @@ def make_plan(
     training = deadline = None
     if budget is not None:
         if "generate_limit" not in config.evaluation.model_fields_set:
-            generate = 0 if budget < 120 else 12 if budget < 600 else generate
-        spendable = budget * JUDGING - _writing(generate, pulse)
+            generate = 0 if budget < 120 else min(generate, 12)
+        spendable = budget * JUDGING
         fits = max(FEWEST_JUDGED, int(spendable / (2 * mean_judged * pulse.score)))
         if fits < len(judged):
             stride = len(judged) / fits
             judged = tuple(judged[int(index * stride)] for index in range(fits))
             notes.append(f"{fits} of {len(held_out)} held-out examples are judged, to keep within the budget.")
-    judging = 2 * len(judged) * mean_judged * pulse.score + _writing(generate, pulse)
+    tokens = SHORT_COMPLETION if budget is not None else GENERATE_TOKENS
+    judging = 2 * len(judged) * mean_judged * pulse.score
+    if generate:
+        judging += 2 * (generate * mean_judged + tokens * DECODING) * pulse.score
     if budget is None:
         chosen, picked, validation = len(split.train), sequences, 0
         if settings.early_stopping_patience and settings.epochs > 1 and len(split.train) >= FEWEST_TO_VALIDATE:
@@ -197,6 +204,7 @@ def make_plan(
         max_length=length,
         held_out=judged,
         generate_limit=generate,
+        generate_tokens=tokens,
         validation=validation,
         trainable_parameters=count(list(trainable(trainer.base.model).values())),
         tokens_per_second=1 / pulse.train,
@@ -266,11 +274,6 @@ def _newest(train: Sequence[Example], sequences: Sequence[Encoded], wanted: int)
     order = {id(example): rank for rank, example in enumerate(_by_time(train))}
     newest = sorted(sequences, key=lambda one: -order[id(train[one.example])])[:wanted]
     return max(1, round(len(train) * wanted / len(sequences))), newest
-
-
-def _writing(generate: int, pulse: Pulse) -> float:
-    """Seconds to write out completions with base and adapter."""
-    return 2 * generate * 48 * DECODING * pulse.score / 4
 
 
 def _context(trainer: LoRATrainer) -> int:

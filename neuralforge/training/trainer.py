@@ -38,6 +38,8 @@ class TrainSettings:
         max_length: tokens of one sequence.
         learning_rate: peak; None takes ``usual_rate`` of the base.
         warmup_steps: None takes ``warmup_ratio`` of all steps.
+        gradient_scaling: scale an fp16 loss so that small gradients survive (Micikevicius et al. 2018, arXiv
+            1710.03740).
         gradient_checkpointing: recompute activations in the backward.
         low_memory: small micro-batches and recomputation.
         max_steps: stop after so many steps, whatever ``epochs`` says; None for no bound.
@@ -52,6 +54,7 @@ class TrainSettings:
     warmup_ratio: float = 0.05
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    gradient_scaling: bool = True
     gradient_checkpointing: bool = False
     low_memory: bool = False
     eval_every: int | None = None
@@ -86,6 +89,7 @@ class TrainSettings:
             accumulation=self.gradient_accumulation,
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
+            gradient_scaling=self.gradient_scaling,
             eval_every=self.eval_every if self.eval_every is not None else max(1, per_epoch // 2),
             patience=self.early_stopping_patience,
             seed=self.seed,

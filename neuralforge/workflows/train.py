@@ -234,6 +234,7 @@ def _train_judge_pack(
         train_commits=split.train_commits,
         held_out_commits=split.held_out_commits,
         generate_limit=plan.generate_limit,
+        generate_tokens=plan.generate_tokens,
         seed=config.training.seed,
         emit=emit,
     )
@@ -411,7 +412,7 @@ def _output(config: TrainConfig) -> Path:
 
 
 def _remembered(config: TrainConfig, output: Path) -> dict[str, Any]:
-    return {"settings": config.model_dump(mode="json", exclude_unset=False), "output": str(output)}
+    return {"settings": config.model_dump(mode="json", exclude_unset=True), "output": str(output)}
 
 
 def _run_to_resume(asked: str) -> RunDirectory:
