@@ -7,24 +7,20 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuralforge import files, paths
-from neuralforge.data.jsonl import read_examples, write_examples
-from neuralforge.data.pipeline import CleaningOptions, collect, prepare
-from neuralforge.data.records import Example, Funnel
-from neuralforge.data.sources.base import SourceOptions, open_source
-from neuralforge.data.split import Split, SplitOptions
-from neuralforge.errors import DataError, Interrupted, NeuralForgeError, RunError, UserError
+from neuralforge.data.records import Example
+from neuralforge.errors import Interrupted, NeuralForgeError, RunError, UserError
 from neuralforge.runs import sinks
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.directory import RunDirectory
 from neuralforge.runs.events import Emit, Evaluated, Finished, Note, Phase, silent
 from neuralforge.runs.log import EventLog, loss_curve, read_events
+from neuralforge.workflows.material import Material, gather, public_name, store_material, stored_material
 
 if TYPE_CHECKING:
     from neuralforge.adapter.manifest import Manifest
@@ -33,8 +29,7 @@ if TYPE_CHECKING:
     from neuralforge.models.base import BaseModel
     from neuralforge.training.trainer import LoRATrainer
 
-FEW = 50
-DATA, PLAN = "data.json", "plan.json"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +49,6 @@ class TrainResult:
     run: Path
     plan: dict[str, Any]
     report: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """Examples for training and for judging, and where they came from."""
-
-    split: Split
-    funnel: dict[str, Any]
-    sources: tuple[str, ...]
 
 
 def train(config: TrainConfig, *, emit: Emit = silent) -> TrainResult:
@@ -86,51 +72,6 @@ def train(config: TrainConfig, *, emit: Emit = silent) -> TrainResult:
     return _within(run, config, material, began, emit)
 
 
-def gather(config: TrainConfig, emit: Emit = silent) -> Material:
-    """Examples from every source that ``config`` names, cleaned and split by time."""
-    data = config.dataset
-    funnel = Funnel()
-    options = SourceOptions(
-        languages=data.languages,
-        since=data.since,
-        until=data.until,
-        paths=data.paths,
-        pattern=",".join(data.patterns) or None,
-        max_examples=data.max_examples,
-        skip_bad=data.skip_bad,
-    )
-    named = [("git", data.from_git)] if data.from_git else []
-    named += [("jsonl", str(data.train_file))] if data.train_file else []
-    named += [_source(place) for place in data.sources]
-    examples: list[Example] = []
-    for kind, location in named:
-        emit(Phase("mine" if kind == "git" else "read", location))
-        examples += collect(open_source(kind, location, options), options=CleaningOptions(), funnel=funnel, emit=emit)
-    emit(Phase("split", f"{len(examples):,} examples"))
-    if data.eval_file:
-        held_out = list(read_examples(data.eval_file, skip_bad=data.skip_bad))
-        split = Split(train=examples, held_out=held_out, by="file")
-    else:
-        split = prepare(examples, SplitOptions(data.held_out_share, data.held_out_limit), funnel)
-    if not split.train or not split.held_out:
-        raise DataError(
-            f"Only {len(examples)} usable examples were found; at least one is needed to train on and one to judge on.",
-            "See what was left out, and why, with `neuralforge extract-dataset` and `neuralforge analyze-dataset`.",
-        )
-    if len(examples) < FEW:
-        emit(
-            Note(
-                f"Only {len(examples)} usable examples: with fewer than {FEW} an adapter often ends below its base.",
-                "warning",
-            )
-        )
-    if split.by == "time":
-        emit(Note(f"{len(split.train):,} examples to train on, {len(split.held_out)} newer ones to judge on."))
-    else:
-        emit(Note(f"{len(split.train):,} examples to train on, {len(split.held_out)} others to judge on ({split.by})."))
-    return Material(split, funnel.to_json(), tuple(f"{kind}:{_public(location)}" for kind, location in named))
-
-
 def _dry_run(config: TrainConfig, material: Material, output: Path, began: float, emit: Emit) -> TrainResult:
     from neuralforge.training.plan import check_resources, make_plan
 
@@ -151,9 +92,9 @@ def _within(run: RunDirectory, config: TrainConfig, material: Material | None, b
         try:
             run.update(outcome="running", resume=command)
             if material is None:
-                material = _stored_material(run)
+                material = stored_material(run)
             else:
-                _store_material(run, material)
+                store_material(run, material)
             result = _train_judge_pack(run, config, material, began, emit)
         except Interrupted as stop:
             run.update(outcome="interrupted", detail=stop.message)
@@ -355,34 +296,9 @@ def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
     data = settings["dataset"]
     for key in ("from_git", "train_file", "eval_file"):
         if data.get(key):
-            data[key] = _public(str(data[key]))
-    data["sources"] = [_public(place) for place in data.get("sources", [])]
+            data[key] = public_name(str(data[key]))
+    data["sources"] = [public_name(place) for place in data.get("sources", [])]
     return settings
-
-
-def _public(location: str) -> str:
-    """A source's name without the folders it lies in on this machine, and without credentials."""
-    if "://" in location:
-        scheme, _, rest = location.partition("://")
-        return f"{scheme}://{rest.rpartition('@')[2]}"
-    kept = Path(location).resolve().name or location
-    return "".join(letter if letter.isprintable() else "?" for letter in kept)
-
-
-def _source(place: str) -> tuple[str, str]:
-    """(plugin, location) of ``NAME:LOCATION``, a folder, a repository or a data file."""
-    name, colon, location = place.partition(":")
-    if colon and name.isidentifier() and not location.startswith("//"):
-        return name, location
-    path = Path(place)
-    if path.is_dir():
-        return ("git" if (path / ".git").exists() else "files"), place
-    if path.is_file():
-        return "jsonl", place
-    raise UserError(
-        f"The source {place!r} is neither a folder nor a file.",
-        "Give a folder, a JSONL file, or NAME:LOCATION for a source plugin (`neuralforge plugins`).",
-    )
 
 
 def _name(config: TrainConfig) -> str:
@@ -392,7 +308,7 @@ def _name(config: TrainConfig) -> str:
         return config.model.adapter_name
     data = config.dataset
     place = data.from_git or (str(data.train_file) if data.train_file else None) or data.sources[0]
-    stem = _public(place.rstrip("/")).rpartition("/")[2].removesuffix(".git").removesuffix(".jsonl")
+    stem = public_name(place.rstrip("/")).rpartition("/")[2].removesuffix(".git").removesuffix(".jsonl")
     return slug(stem) or "adapter"
 
 
@@ -443,35 +359,6 @@ def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
         raise RunError(f"The run {run.path} was begun by another version.", "Start a new training.") from failure
     shown = {key: getattr(now.run, key) for key in ("force", "debug", "log_level", "tensorboard", "wandb")}
     return config.model_copy(update={"run": config.run.model_copy(update=shown)})
-
-
-def _store_material(run: RunDirectory, material: Material) -> None:
-    """Keep the examples with the run: resumed, it learns from the same ones whatever the repository did since."""
-    write_examples(run.path / "train.jsonl", material.split.train)
-    write_examples(run.path / "held-out.jsonl", material.split.held_out)
-    split = material.split
-    about = {
-        "funnel": material.funnel,
-        "sources": list(material.sources),
-        "train_commits": list(split.train_commits),
-        "held_out_commits": list(split.held_out_commits),
-        "by": split.by,
-    }
-    files.write_json(run.path / DATA, about)
-
-
-def _stored_material(run: RunDirectory) -> Material:
-    if not (run.path / DATA).exists():
-        raise RunError(f"The run {run.path} was stopped before its examples were stored.", "Start the training again.")
-    about: Mapping[str, Any] = files.read_json(run.path / DATA)
-    split = Split(
-        train=list(read_examples(run.path / "train.jsonl")),
-        held_out=list(read_examples(run.path / "held-out.jsonl")),
-        train_commits=tuple(about["train_commits"]),
-        held_out_commits=tuple(about["held_out_commits"]),
-        by=about["by"],
-    )
-    return Material(split, about["funnel"], tuple(about["sources"]))
 
 
 def _fingerprint(config: TrainConfig, base: BaseModel, material: Material) -> str:

@@ -78,7 +78,7 @@ def test_accumulation_and_a_schedule_of_ones_own(base_folder: Path) -> None:
 
 def test_half_precision_with_scaled_gradients(base_folder: Path) -> None:
     model = load_base_model(str(base_folder), dtype="fp32")
-    trainer = LoRATrainer(model=model, fp16=True, gradient_scaling=True)
+    trainer = LoRATrainer(model=model, fp16=True, gradient_scaling=True, batch_size=8)
     result = trainer.train("train.jsonl", epochs=1)
     assert model.model.get_base_model().dtype == torch.float16
     assert result.state.step == 2
