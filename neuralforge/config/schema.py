@@ -127,7 +127,6 @@ class EvaluationSection(Section):
     generate_limit: Int = Field(
         default=50, ge=0, le=100_000, description="examples that both complete; 0 completes none"
     )
-    bootstrap_resamples: Int = Field(default=2000, ge=100, le=10**6, description="resamples of the paired bootstrap")
 
 
 class RunSection(Section):

@@ -10,14 +10,24 @@ import psutil
 import torch
 from torch import nn
 
+from neuralforge import files
 from neuralforge.runs.events import Event, Phase, Step
 
 
 class GradientLog:
-    """Gradient norm of every adapted module at every step, before clipping: ``{"step", "norms": {module: norm}}``."""
+    """Gradient norm of every adapted module at every step, before clipping: ``{"step", "norms": {module: norm}}``.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file to add to.
+        after: the step a resumed run goes on from; later lines are done again and dropped.
+    """
+
+    def __init__(self, path: Path, after: int = 0) -> None:
         self.path = path
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= after]
+            files.write_text(path, "".join(kept))
 
     def __call__(self, step: int, named: Mapping[str, nn.Parameter]) -> None:
         """Write one line."""

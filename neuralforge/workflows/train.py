@@ -162,7 +162,9 @@ def _train_judge_pack(
         store=store,
         resume=latest is not None,
         pace=pace,
-        gradients=GradientLog(run.path / "gradients.jsonl") if config.run.track_gradients else None,
+        gradients=GradientLog(run.path / "gradients.jsonl", latest.step if latest else 0)
+        if config.run.track_gradients
+        else None,
         fingerprint=_fingerprint(config, base, material),
     )
     run.update(phase="judge")
