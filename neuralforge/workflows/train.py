@@ -154,6 +154,9 @@ def _train_judge_pack(
         if latest is None and plan.deadline_seconds is not None:  # what planning itself took is known only now
             left = min(left * 1.5, plan.deadline_seconds - (time.monotonic() - began))
         pace = Pace(left, spent=spent, steps=plan.most_steps, record=run.path / "pace.json")
+    gradients = None
+    if config.run.track_gradients:
+        gradients = GradientLog(run.path / "gradients.jsonl", latest.step if latest else 0)
     emit(Phase("train", plan.sentence()))
     run.update(phase="train")
     trainer.fit(
