@@ -165,9 +165,7 @@ def _train_judge_pack(
         store=store,
         resume=latest is not None,
         pace=pace,
-        gradients=GradientLog(run.path / "gradients.jsonl", latest.step if latest else 0)
-        if config.run.track_gradients
-        else None,
+        gradients=gradients,
         fingerprint=_fingerprint(config, base, material),
     )
     run.update(phase="judge")
