@@ -98,7 +98,7 @@ complete -c neuralforge -n '__fish_seen_subcommand_from train' -l gradient-check
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l fp16 -d '16-bit floats'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l bf16 -d '16-bit brain floats'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l seed -r -d 'Seed of everything random'
-complete -c neuralforge -n '__fish_seen_subcommand_from train' -l low-memory -l no-low-memory -d 'Stay under about 1 GB with the default base'
+complete -c neuralforge -n '__fish_seen_subcommand_from train' -l low-memory -l no-low-memory -d 'Less memory (small passes, recomputation), more time'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l budget -r -d 'Time for the whole command (5m, 1h30m); examples and epochs are chosen to fit'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l config -r -d 'YAML file of settings'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l preset -r -d 'Shipped settings; see `neuralforge config presets`'

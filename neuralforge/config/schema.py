@@ -76,7 +76,7 @@ class TrainingSection(Section):
         default=None, ge=1, le=10**6, description="steps between evaluations; chosen when not given"
     )
     seed: Int = Field(default=0, ge=0, lt=2**32, description="seed of everything random")
-    low_memory: bool = Field(default=False, description="stay under about 1 GB with the default base")
+    low_memory: bool = Field(default=False, description="small passes and recomputation: less memory, more time")
 
     @model_validator(mode="after")
     def _one_warmup(self) -> Self:

@@ -169,6 +169,7 @@ def make_plan(
             judged = tuple(judged[int(index * stride)] for index in range(fits))
             notes.append(f"{fits} of {len(held_out)} held-out examples are judged, to keep within the budget.")
     tokens = SHORT_COMPLETION if budget is not None else GENERATE_TOKENS
+    generate = min(generate, len(judged))
     judging = 2 * len(judged) * mean_judged * pulse.score
     if generate:
         judging += 2 * (generate * mean_judged + tokens * DECODING) * pulse.score

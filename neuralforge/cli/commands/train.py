@@ -140,7 +140,8 @@ def train(
     bf16: Annotated[bool | None, _option("--bf16", "16-bit brain floats.", LOOP)] = None,
     seed: Annotated[int | None, _option("--seed", "Seed of everything random.", LOOP, "N")] = None,
     low_memory: Annotated[
-        bool | None, _option("--low-memory/--no-low-memory", "Stay under about 1 GB with the default base.", LOOP)
+        bool | None,
+        _option("--low-memory/--no-low-memory", "Less memory (small passes, recomputation), more time.", LOOP),
     ] = None,
     budget: Annotated[
         str | None,
