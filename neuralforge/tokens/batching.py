@@ -40,7 +40,9 @@ def plan_epoch(lengths: Sequence[int], batch_size: int, micro_tokens: int, seed:
     chooser = random.Random(f"{seed}/{epoch}")  # noqa: S311 — reproducible order, not secrecy
     order = list(range(len(lengths)))
     chooser.shuffle(order)
-    window = batch_size * 16  # wide enough to find company of like length, narrow enough to stay random
+    # Wide enough to find company of like length, narrow enough to stay random; in whole batches, so that only the
+    # last batch of an epoch is short.
+    window = batch_size * 16
     batches: list[tuple[tuple[int, ...], ...]] = []
     for start in range(0, len(order), window):
         near = sorted(order[start : start + window], key=lambda index: (lengths[index], index))

@@ -2,7 +2,8 @@
 
 The generic path (transformers + PEFT under autograd) spends more than half of a CPU step outside the large
 matrix products: adapter casts, rank-8 products, rotary and norm temporaries, padding. Here a layer is one
-``torch.autograd.Function`` on *packed* tokens (no padding: every row of the matrices is a real token), which
+``torch.autograd.Function`` on *packed* tokens (one sequence after another, and fewer than ``ROW_STEP`` rows of
+filling at the end), which
 
 * multiplies q, k, v (and gate, up), and their LoRA matrices, as one product each,
 * never forms a gradient for a frozen weight,

@@ -82,11 +82,7 @@ class LoopResult:
 
 def steps_per_epoch(sequences: int, batch_size: int, accumulation: int) -> int:
     """Optimiser steps that one pass over ``sequences`` takes."""
-    batches = 0
-    window = batch_size * 16
-    for start in range(0, sequences, window):
-        batches += math.ceil(min(window, sequences - start) / batch_size)
-    return math.ceil(batches / accumulation)
+    return math.ceil(math.ceil(sequences / batch_size) / accumulation)
 
 
 def batches_from(

@@ -1,7 +1,7 @@
 """Cross-entropy on the completion's positions only, without ever holding all logits.
 
 The head of a small model is its largest matrix (SmolLM2-135M: 49,152 x 576 of 135 M parameters). Computing it only
-where there is loss, a few hundred rows at a time, with the gradient formed in place, is what "Liger" and "Cut
+where there is loss, some dozens of rows at a time, with the gradient formed in place, is what "Liger" and "Cut
 Cross-Entropy" kernels do on GPUs (arXiv 2410.10989, arXiv 2411.09009); this is that idea in plain PyTorch.
 """
 

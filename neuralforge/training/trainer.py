@@ -21,7 +21,7 @@ from neuralforge.models.base import BaseModel
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
-from neuralforge.training.attach import ADAPTER, LoraSettings, attach, depth, detach, save
+from neuralforge.training.attach import ADAPTER, LoraSettings, attach, detach, save
 from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, run, steps_per_epoch
 from neuralforge.training.network import causal
 from neuralforge.training.schedule import Scheduler, Shape, WarmupScheduler
@@ -300,11 +300,6 @@ class LoRATrainer:
             verdict=verdict,
             training=training,
         )
-
-    @property
-    def depth(self) -> int:
-        """Layers of the base."""
-        return depth(self.base)
 
 
 def usual_rate(base: BaseModel) -> float:

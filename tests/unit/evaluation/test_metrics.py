@@ -1,7 +1,6 @@
 """Metrics from teacher-forced predictions, checked against writing the text out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,25 +18,10 @@ from neuralforge.evaluation.metrics import (
     text_length,
 )
 
+from .fakes import FakeEncoded, FakeScored
+
 VOCABULARY = ["a", "b", "\n", "\n  ", " ", "c\n", "c", "\n\n", ""]
 END = 8
-
-
-@dataclass
-class FakeEncoded:
-    ids: np.ndarray
-    loss: np.ndarray
-    example: int
-    group: str = ""
-
-
-@dataclass
-class FakeScored:
-    nll: np.ndarray
-    correct: np.ndarray
-    predicted: np.ndarray
-    example: int
-    group: str = ""
 
 
 def pieces(ids: Sequence[int]) -> list[str]:
