@@ -97,6 +97,7 @@ complete -c neuralforge -n '__fish_seen_subcommand_from train' -l gradient-accum
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l gradient-checkpointing -l no-gradient-checkpointing -d 'Less memory, more time'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l fp16 -d '16-bit floats'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l bf16 -d '16-bit brain floats'
+complete -c neuralforge -n '__fish_seen_subcommand_from train' -l completion-only-loss -d 'Learn only what was typed, not the code around it'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l seed -r -d 'Seed of everything random'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l low-memory -l no-low-memory -d 'Less memory (small passes, recomputation), more time'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l budget -r -d 'Time for the whole command (5m, 1h30m); examples and epochs are chosen to fit'

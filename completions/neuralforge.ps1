@@ -137,6 +137,7 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             '--no-gradient-checkpointing' = 'Less memory, more time'
             '--fp16' = '16-bit floats'
             '--bf16' = '16-bit brain floats'
+            '--completion-only-loss' = 'Learn only what was typed, not the code around it'
             '--seed' = 'Seed of everything random'
             '--low-memory' = 'Less memory (small passes, recomputation), more time'
             '--no-low-memory' = 'Less memory (small passes, recomputation), more time'

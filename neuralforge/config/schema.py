@@ -57,6 +57,9 @@ class TrainingSection(Section):
     learning_rate: Float | None = Field(
         default=None, gt=0, le=1, description="peak learning rate of AdamW; chosen by the base's width when not given"
     )
+    loraplus_lr_ratio: Float = Field(
+        default=4.0, gt=0, le=64, description="rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354)"
+    )
     scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="decay after the warm-up")
     epochs: Int = Field(default=3, ge=1, le=1000, description="passes over the examples; a budget may choose fewer")
     warmup_steps: Int | None = Field(default=None, ge=0, le=10**6, description="steps of linear warm-up")
@@ -68,6 +71,10 @@ class TrainingSection(Section):
     gradient_checkpointing: bool = Field(default=False, description="recompute activations: less memory, more time")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto takes what is fast here"
+    )
+    completion_only_loss: bool = Field(
+        default=False,
+        description="learn only what was typed, not the code around it (prompts of other data are never learned)",
     )
     early_stopping_patience: Int = Field(
         default=3, ge=0, le=1000, description="evaluations without gain; 0 never stops early"

@@ -97,6 +97,16 @@ def split(examples: Sequence[Example], options: SplitOptions, funnel: Funnel) ->
     return _ordered(examples, sorted(training - repeated), held_out, by)
 
 
+def evenly_spaced(count: int, limit: int) -> list[int]:
+    """At most ``limit`` of ``count`` positions, as evenly as they go: nobody picks the flattering ones.
+
+    >>> evenly_spaced(10, 3)
+    [0, 3, 6]
+    """
+    chosen = min(count, limit)
+    return [index * count // chosen for index in range(chosen)]
+
+
 def _newest(examples: Sequence[Example], commits: dict[Hashable, list[int]], target: int, fraction: float) -> list[int]:
     """Examples of the newest commits: ``target`` of them at least, from several commits where a tenth allows it."""
     newest = sorted(

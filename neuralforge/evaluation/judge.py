@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from neuralforge.data.records import Example
+from neuralforge.data.split import evenly_spaced
 from neuralforge.errors import DataError
 from neuralforge.evaluation.bootstrap import choose_units
 from neuralforge.evaluation.compare import compare
@@ -158,16 +159,6 @@ def _measured(
     written = write_out(base, starts, emit=emit, detail=detail)
     texts = {row: (decode(base, start.target), text) for row, start, text in zip(rows, starts, written, strict=True)}
     return Measured(table.with_similarity(rows, [edit_similarity(*pair) for pair in texts.values()]), texts)
-
-
-def evenly_spaced(count: int, limit: int) -> list[int]:
-    """At most ``limit`` of ``count`` positions, as evenly as they go: nobody picks the flattering ones.
-
-    >>> evenly_spaced(10, 3)
-    [0, 3, 6]
-    """
-    chosen = min(count, limit)
-    return [index * count // chosen for index in range(chosen)]
 
 
 def side_by_side(judged: Sequence[Example], before: Measured, after: Measured) -> list[Sample]:

@@ -9,6 +9,9 @@ a base has hardly ever seen a newline token followed by an indentation token, be
 Cut apart, the first token of nearly every completion costs the base over 10 nats, and any adapter would look good by
 unlearning that artefact alone.
 
+What carries loss is what someone typed, the completion. In a sequence made for training it may also be the text
+around a mined edit, which is the repository's own code, typed a little earlier, and computed anyway.
+
 Nothing is cut in silence: a context that does not fit is clipped at its far end and a completion that does not fit
 is left out, and the ``EncodingReport`` counts both.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -31,6 +34,10 @@ from neuralforge.models.base import BaseModel
 # catalogue packs more than this many characters into a token of ordinary code, on average over a long context.
 CHARACTERS_PER_TOKEN = 12
 CONVERSATIONS = ("instruction", "chat")
+# Kinds whose context is the repository's own code, not a question that someone else asks.
+CODE = ("hunk", "definition", "file")
+# The first tokens of a clipped context say more about where it was clipped than about the code.
+OPENING = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Encoded:
         example: index of the (first) example in what ``encode`` was given.
         group: what the judges resample by: the commit, else the path, else the example itself.
         source: tokens for the encoder, 0 for a decoder-only base.
+        others: indices of the other examples that share the sequence.
     """
 
     ids: NDArray[np.int32]
@@ -50,6 +58,7 @@ class Encoded:
     example: int
     group: str
     source: int = 0
+    others: tuple[int, ...] = ()
 
     @property
     def supervised(self) -> int:
@@ -110,12 +119,17 @@ def encode_for_training(
     fim: bool = False,
     fim_rate: float = 0.5,
     seed: int = 0,
+    completion_only: bool = False,
     report: EncodingReport | None = None,
 ) -> list[Encoded]:
     """Like ``encode``, and examples that lie near each other in one file at one commit share a sequence.
 
     The text between two completions is then computed once instead of twice, which on real histories buys half
     as many supervised tokens again for the same work. Sequences are left-to-right wherever they are shared.
+
+    Args:
+        completion_only: take loss on completions alone. Otherwise the context of mined code carries loss too, once
+            ``OPENING`` tokens stand before it; the context of everything else (questions, inputs) never does.
     """
     report = report if report is not None else EncodingReport()
     alone: list[int] = []
@@ -129,8 +143,21 @@ def encode_for_training(
             alone.extend(left)
     chosen = [examples[index] for index in alone]
     single = encode(chosen, base, max_length=max_length, fim=fim, fim_rate=fim_rate, seed=seed, report=report)
-    single = [Encoded(one.ids, one.loss, alone[one.example], one.group, one.source) for one in single]
-    return sorted([*single, *merged], key=lambda one: one.example)
+    single = [replace(one, example=alone[one.example]) for one in single]
+    made = sorted([*single, *merged], key=lambda one: one.example)
+    if completion_only or base.encoder_decoder:
+        return made
+    marks = {base.fim.prefix, base.fim.suffix, base.fim.middle} if base.fim else set()
+    return [
+        one if examples[one.example].kind not in CODE or not marks.isdisjoint(one.ids) else _with_context(one)
+        for one in made
+    ]
+
+
+def _with_context(one: Encoded) -> Encoded:
+    loss = one.loss.copy()
+    loss[OPENING:] = True
+    return replace(one, loss=loss)
 
 
 def group_of(example: Example, index: int) -> str:
@@ -318,7 +345,8 @@ def _merge(
         ids = np.array([token for part, _ in parts for token in part], dtype=np.int32)
         loss = np.concatenate([np.full(len(part), marked, dtype=np.bool_) for part, marked in parts])
         loss[0] = False
-        shared.append(Encoded(ids, loss, run[at], group_of(examples[run[at]], run[at])))
+        group = group_of(examples[run[at]], run[at])
+        shared.append(Encoded(ids, loss, run[at], group, others=tuple(run[at + 1 : end])))
         report.clipped_contexts += len(first[at]) > context
         report.merged += end - at
         at = end

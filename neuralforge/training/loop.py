@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import psutil
 import torch
@@ -48,6 +49,7 @@ class LoopSettings:
     Attributes:
         batch_size: sequences of one micro-step. accumulation: micro-steps to one optimiser step.
         steps: optimiser steps in all. scheduler: learning rate of each.
+        loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+).
         gradient_scaling: scale an fp16 loss, less after each overflow.
         max_grad_norm: clip to this norm; 0 leaves gradients alone.
         eval_every: steps between validations, 0 for none. patience: validations without gain before stopping, 0 never.
@@ -62,6 +64,7 @@ class LoopSettings:
     accumulation: int = 1
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    loraplus_lr_ratio: float = 1.0
     gradient_scaling: bool = True
     eval_every: int = 0
     patience: int = 0
@@ -128,7 +131,10 @@ def run(
     parameters = list(named.values())
     network = open_network(base)
     optimiser = torch.optim.AdamW(
-        parameters, lr=settings.scheduler.rate(0), weight_decay=settings.weight_decay, fused=_fused(parameters)
+        _rate_groups(named, settings.loraplus_lr_ratio),
+        lr=settings.scheduler.rate(0),
+        weight_decay=settings.weight_decay,
+        fused=_fused(parameters),
     )
     state = LoopState(total=settings.steps, fingerprint=settings.fingerprint)
     checkpoint = store.latest() if store and resume else None
@@ -262,7 +268,7 @@ def _step(
         )
     rate = settings.scheduler.stretched(state.total).rate(state.step)
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["ratio"]
     optimiser.step()
     network.refresh()
     return total / supervised, tokens, norm
@@ -277,6 +283,13 @@ def _validate(network: Network, validation: Sequence[Encoded], lanes: Lanes, sta
         state.stale += 1
     emit(Evaluated(state.step, loss, better))
     return better
+
+
+def _rate_groups(named: dict[str, nn.Parameter], ratio: float) -> list[dict[str, Any]]:
+    """Every B apart from the rest: it learns ``ratio`` times as fast (LoRA+, Hayou et al. 2024, arXiv 2402.12354)."""
+    fast = [parameter for name, parameter in named.items() if "lora_B" in name]
+    rest = [parameter for name, parameter in named.items() if "lora_B" not in name]
+    return [{"params": params, "ratio": own} for params, own in ((rest, 1.0), (fast, ratio)) if params]
 
 
 def _fused(parameters: Sequence[nn.Parameter]) -> bool:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from neuralforge.data.records import Example
-from neuralforge.data.split import Split
+from neuralforge.data.split import Split, evenly_spaced
 from neuralforge.errors import DataError, RunError
 from neuralforge.runs.events import Emit, Note, Phase, silent
 from neuralforge.tokens.encoding import Encoded, encode
 from neuralforge.training.budget import measure
 from neuralforge.training.checkpoint import count, trainable
+from neuralforge.training.selection import Selection
 
 if TYPE_CHECKING:
     from neuralforge.config.schema import TrainConfig
@@ -41,6 +42,8 @@ SPARE = 1.3
 # A pass over fresh examples is worth more than a long context: tokens of a sequence that suit the default base.
 CHOSEN_LENGTH = 384
 VALIDATED, FEWEST_TO_VALIDATE = 32, 320
+# Sequences that a budget's plan measures this machine on.
+MEASURED = 200
 # One decoding step of a small batch costs about as much as this many tokens of a long forward pass.
 DECODING = 400
 
@@ -50,8 +53,8 @@ class TrainingPlan:
     """What was chosen and what is predicted. Times in seconds, sizes in bytes.
 
     Attributes:
-        examples: examples to train on; the newest so many.
-        sequences: they are packed into so many. tokens: that all steps compute.
+        examples: how many are trained on. tokens: that all steps compute.
+        sequences: they are packed into so many; with a budget, the first of a ``Selection``.
         steps, epochs, max_length: of the training. most_steps: the pace may stretch to so many.
         held_out: which held-out examples are judged (indices). generate_limit: how many are written out,
             generate_tokens: up to so many tokens.
@@ -131,7 +134,7 @@ class Chosen:
 
 def make_plan(
     trainer: LoRATrainer, config: TrainConfig, split: Split, began: float, emit: Emit = silent
-) -> TrainingPlan:
+) -> tuple[TrainingPlan, Chosen]:
     """Measure, choose and predict. ``began`` is ``time.monotonic()`` at the start of the command.
 
     Raises:
@@ -146,12 +149,12 @@ def make_plan(
     if length == 0 or (budget is not None and "max_length" not in data.model_fields_set):
         length = min(CHOSEN_LENGTH, _context(trainer))
     trainer.settings = replace(trainer.settings, max_length=length)
-    sequences = trainer.encode(split.train)
+    selection = Selection(trainer, split.train) if budget is not None else None
+    sequences = selection.first(MEASURED) if selection else trainer.encode(split.train)
     held_out = encode(split.held_out, trainer.base, max_length=length)
     if not sequences or not held_out:
         raise DataError(f"No example fits into {length} tokens.", "Raise --max-length.")
-    micro = trainer.settings.micro_tokens
-    pulse = measure(trainer.base, sequences, micro)
+    pulse = measure(trainer.base, sequences, trainer.settings.micro_tokens)
     judged = tuple(one.example for one in held_out)
     generate = config.evaluation.generate_limit
     mean_judged = sum(len(one.ids) for one in held_out) / len(held_out)
@@ -165,22 +168,21 @@ def make_plan(
         spendable = budget * JUDGING
         fits = max(FEWEST_JUDGED, int(spendable / (2 * mean_judged * pulse.score)))
         if fits < len(judged):
-            stride = len(judged) / fits
-            judged = tuple(judged[int(index * stride)] for index in range(fits))
+            judged = tuple(judged[index] for index in evenly_spaced(len(judged), fits))
             notes.append(f"{fits} of {len(held_out)} held-out examples are judged, to keep within the budget.")
     tokens = SHORT_COMPLETION if budget is not None else GENERATE_TOKENS
     generate = min(generate, len(judged))
     judging = 2 * len(judged) * mean_judged * pulse.score
     if generate:
         judging += 2 * (generate * mean_judged + tokens * DECODING) * pulse.score
-    if budget is None:
-        chosen, picked, validation = len(split.train), sequences, 0
+    validation = 0
+    if selection is None or budget is None:
         if settings.early_stopping_patience and settings.epochs > 1 and len(split.train) >= FEWEST_TO_VALIDATE:
             validation = VALIDATED
-        steps = most = trainer.settings.steps(len(sequences))
+        chosen = _all(trainer, split.train, validation, sequences)
+        steps = most = trainer.settings.steps(len(chosen.sequences))
         epochs = settings.epochs
     else:
-        validation = 0
         deadline = budget - RESERVE_SECONDS - RESERVE * budget
         training = deadline - judging - (time.monotonic() - began)
         if training < 4 * step_seconds:
@@ -189,18 +191,19 @@ def make_plan(
                 "Give a larger --budget, a shorter --max-length or a smaller --batch-size.",
             )
         steps = int(training / step_seconds)
-        chosen, picked = _newest(split.train, sequences, int(steps * SPARE) * batch)
-        per_epoch = max(1, math.ceil(len(picked) / batch))
+        chosen = _taken(trainer, split.train, selection, int(steps * SPARE) * batch)
+        per_epoch = math.ceil(len(chosen.sequences) / batch)
         epochs = min(MOST_EPOCHS, math.ceil(steps / per_epoch))
         most = per_epoch * MOST_EPOCHS
         steps = min(steps, most)
         deadline -= judging
-        if chosen < len(split.train):
-            notes.append(f"The newest {chosen:,} of {len(split.train):,} examples fit into the budget.")
+        if len(chosen.examples) < len(split.train):
+            notes.append(f"{len(chosen.examples):,} of {len(split.train):,} examples are learned: the newest that")
+            notes[-1] += f" fit into the budget, without {selection.repeated:,} sequences that repeat others."
     seconds = steps * step_seconds
     plan = TrainingPlan(
-        examples=chosen - validation,
-        sequences=len(picked),
+        examples=len(chosen.examples),
+        sequences=len(chosen.sequences),
         tokens=int(steps * batch * mean_length),
         steps=steps,
         most_steps=most,
@@ -225,23 +228,36 @@ def make_plan(
         emit(Note(f"{trainer.report.too_long} examples do not fit into {length} tokens and are left out."))
     if trainer.report.clipped_contexts:
         emit(Note(f"The context of {trainer.report.clipped_contexts} sequences is clipped at its far end.", "debug"))
-    return plan
+    return plan, chosen
 
 
 def select(trainer: LoRATrainer, train: Sequence[Example], plan: TrainingPlan) -> Chosen:
-    """The examples and sequences of ``plan``; a pure function of both and the seed."""
-    wanted = plan.examples + plan.validation
-    examples = _by_time(train)[-wanted:]
-    validation: list[Example] = []
-    if plan.validation:
-        stride = len(examples) / plan.validation
-        kept_out = {int(index * stride) for index in range(plan.validation)}
-        validation = [example for index, example in enumerate(examples) if index in kept_out]
-        examples = [example for index, example in enumerate(examples) if index not in kept_out]
-    trainer.trained = examples
-    return Chosen(
-        examples, trainer.encode(examples), encode(validation, trainer.base, max_length=trainer.settings.max_length)
-    )
+    """What ``plan`` chose, once more, for a run that is resumed."""
+    if plan.training_seconds is None:
+        return _all(trainer, train, plan.validation)
+    return _taken(trainer, train, Selection(trainer, train), plan.sequences)
+
+
+def _all(
+    trainer: LoRATrainer, train: Sequence[Example], validation: int, sequences: list[Encoded] | None = None
+) -> Chosen:
+    """Every example; ``validation`` of them, evenly drawn, to validate on. ``sequences`` are all, where known."""
+    trainer.trained = list(train)
+    if not validation:
+        return Chosen(trainer.trained, trainer.encode(train) if sequences is None else sequences, [])
+    kept_out = set(evenly_spaced(len(train), validation))
+    drawn = [example for index, example in enumerate(train) if index in kept_out]
+    trainer.trained = [example for index, example in enumerate(train) if index not in kept_out]
+    validating = encode(drawn, trainer.base, max_length=trainer.settings.max_length)
+    return Chosen(trainer.trained, trainer.encode(trainer.trained), validating)
+
+
+def _taken(trainer: LoRATrainer, train: Sequence[Example], selection: Selection, count: int) -> Chosen:
+    """The first ``count`` sequences of ``selection`` and the examples in them."""
+    sequences = selection.first(count)
+    used = sorted({index for one in sequences for index in (one.example, *one.others)})
+    trainer.trained = [train[index] for index in used]
+    return Chosen(trainer.trained, sequences, [])
 
 
 def check_resources(plan: TrainingPlan, *folders: Path) -> None:
@@ -264,20 +280,6 @@ def check_resources(plan: TrainingPlan, *folders: Path) -> None:
             f"This needs about {plan.predicted_memory >> 20:,} MiB of memory; {available >> 20:,} MiB are available.",
             "Try --low-memory, a shorter --max-length or a smaller --batch-size.",
         )
-
-
-def _by_time(examples: Sequence[Example]) -> list[Example]:
-    """Oldest first; a stable order where times are equal or unknown."""
-    return sorted(examples, key=lambda example: example.author_time or 0)
-
-
-def _newest(train: Sequence[Example], sequences: Sequence[Encoded], wanted: int) -> tuple[int, list[Encoded]]:
-    """How many of the newest examples fill ``wanted`` sequences, and about which sequences those are."""
-    if wanted >= len(sequences):
-        return len(train), list(sequences)
-    order = {id(example): rank for rank, example in enumerate(_by_time(train))}
-    newest = sorted(sequences, key=lambda one: -order[id(train[one.example])])[:wanted]
-    return max(1, round(len(train) * wanted / len(sequences))), newest
 
 
 def _context(trainer: LoRATrainer) -> int:

@@ -37,7 +37,9 @@ class TrainSettings:
     Attributes:
         max_length: tokens of one sequence.
         learning_rate: peak; None takes ``usual_rate`` of the base.
+        loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
         warmup_steps: None takes ``warmup_ratio`` of all steps.
+        completion_only: take loss on completions alone, not on the context of mined code.
         gradient_scaling: scale an fp16 loss so that small gradients survive (Micikevicius et al. 2018, arXiv
             1710.03740).
         gradient_checkpointing: recompute activations in the backward.
@@ -48,6 +50,7 @@ class TrainSettings:
     batch_size: int = 4
     gradient_accumulation: int = 1
     learning_rate: float | None = None
+    loraplus_lr_ratio: float = 4.0
     scheduler: Shape = "cosine"
     epochs: int = 3
     warmup_steps: int | None = None
@@ -63,6 +66,7 @@ class TrainSettings:
     max_length: int = 384
     fim: bool = False
     fim_rate: float = 0.5
+    completion_only: bool = False
     max_steps: int | None = None
     checkpoint_every: float = 60.0
 
@@ -89,6 +93,7 @@ class TrainSettings:
             accumulation=self.gradient_accumulation,
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
+            loraplus_lr_ratio=self.loraplus_lr_ratio,
             gradient_scaling=self.gradient_scaling,
             eval_every=self.eval_every if self.eval_every is not None else max(1, per_epoch // 2),
             patience=self.early_stopping_patience,
@@ -167,6 +172,7 @@ class LoRATrainer:
             fim=one.fim,
             fim_rate=one.fim_rate,
             seed=one.seed,
+            completion_only=one.completion_only,
             report=self.report,
         )
 

@@ -76,7 +76,7 @@ def _dry_run(config: TrainConfig, material: Material, output: Path, began: float
     from neuralforge.training.plan import check_resources, make_plan
 
     trainer, _ = _trainer(config, emit)
-    plan = make_plan(trainer, config, material.split, began, emit)
+    plan, _ = make_plan(trainer, config, material.split, began, emit)
     where = config.run.directory or paths.runs_home() / f"{_name(config)}-…"
     check_resources(plan, config.run.directory or paths.home(), output.parent)
     emit(Finished("done", plan.summary()))
@@ -137,12 +137,13 @@ def _train_judge_pack(
     stored = run.path / PLAN
     if stored.exists():
         plan = TrainingPlan.from_json(files.read_json(stored))
+        trainer.settings = replace(trainer.settings, **plan.settings())
+        chosen = select(trainer, split.train, plan)
     else:
-        plan = make_plan(trainer, config, split, began, emit)
+        plan, chosen = make_plan(trainer, config, split, began, emit)
         check_resources(plan, run.path, output.parent)
         files.write_json(stored, plan.to_json())
-    trainer.settings = replace(trainer.settings, **plan.settings())
-    chosen = select(trainer, split.train, plan)
+        trainer.settings = replace(trainer.settings, **plan.settings())
     if config.run.profile_memory:
         MemoryLog(run.path / "memory.jsonl").modules(base.model)
     store = CheckpointStore(run.checkpoints, emit=emit)
@@ -234,6 +235,7 @@ def _trainer(config: TrainConfig, emit: Emit) -> tuple[LoRATrainer, BaseModel]:
         batch_size=one.batch_size,
         gradient_accumulation=one.gradient_accumulation,
         learning_rate=one.learning_rate,
+        loraplus_lr_ratio=one.loraplus_lr_ratio,
         scheduler=one.scheduler,
         epochs=one.epochs,
         warmup_steps=one.warmup_steps,
@@ -248,6 +250,7 @@ def _trainer(config: TrainConfig, emit: Emit) -> tuple[LoRATrainer, BaseModel]:
         max_length=config.dataset.max_length,
         fim=fim != "off" and base.fim is not None,
         fim_rate=config.dataset.fim_rate,
+        completion_only=one.completion_only_loss,
         checkpoint_every=config.run.checkpoint_every_seconds,
     )
     return trainer, base

@@ -45,6 +45,7 @@ SETTINGS = {
     "gradient_checkpointing": "training.gradient_checkpointing",
     "fp16": "training.fp16",
     "bf16": "training.bf16",
+    "completion_only_loss": "training.completion_only_loss",
     "seed": "training.seed",
     "low_memory": "training.low_memory",
     "output": "run.output",
@@ -138,6 +139,10 @@ def train(
     ] = None,
     fp16: Annotated[bool | None, _option("--fp16", "16-bit floats.", LOOP)] = None,
     bf16: Annotated[bool | None, _option("--bf16", "16-bit brain floats.", LOOP)] = None,
+    completion_only_loss: Annotated[
+        bool | None,
+        _option("--completion-only-loss", "Learn only what was typed, not the code around it.", LOOP),
+    ] = None,
     seed: Annotated[int | None, _option("--seed", "Seed of everything random.", LOOP, "N")] = None,
     low_memory: Annotated[
         bool | None,

@@ -71,6 +71,7 @@ VALUES = {
     "lora.use_dora": True,
     "training.gradient_checkpointing": True,
     "training.low_memory": True,
+    "training.completion_only_loss": True,
     "run.dry_run": True,
     "run.force": True,
     "run.wandb": True,

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuralforge.data.records import Example
+from neuralforge.data.split import evenly_spaced
 from neuralforge.errors import DataError
 from neuralforge.evaluation import completions, judge
 from neuralforge.evaluation import latency as latency_room
 from neuralforge.evaluation.completions import Start, complete_prompts, completion_span, write_out
-from neuralforge.evaluation.judge import evenly_spaced, prompt_tail
+from neuralforge.evaluation.judge import prompt_tail
 from neuralforge.runs.events import Event, Phase, Progress
 
 from . import fakes

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neuralforge.data.records import Example
 from neuralforge.models.base import BaseModel
-from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training, group_of, heal
+from neuralforge.tokens.encoding import OPENING, Encoded, EncodingReport, encode, encode_for_training, group_of, heal
 from tests.tiny import tiny_base
 
 PLAIN, FIM, PAIRS = tiny_base("llama"), tiny_base("llama", fim=True), tiny_base("t5")
@@ -196,7 +196,7 @@ def line(number: int) -> int:
 def test_neighbours_in_one_file_share_a_sequence_that_reads_like_the_file() -> None:
     examples = hunks([(line(1), line(2)), (line(5), line(7)), (line(10), line(11))])
     report = EncodingReport()
-    (one,) = encode_for_training(examples, PLAIN, max_length=256, report=report)
+    (one,) = encode_for_training(examples, PLAIN, max_length=256, completion_only=True, report=report)
     assert text(PLAIN, one.ids) == FILE[: line(11)]
     assert report.merged == 3
     assert learned(PLAIN, one).split() == "".join(example.completion for example in examples).split()
@@ -239,7 +239,7 @@ def test_every_completion_is_learned_exactly_once(numbers: list[int], max_length
     spans = [(line(a), line(b)) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
     examples = hunks(spans)
     report = EncodingReport()
-    made = encode_for_training(examples, PLAIN, max_length=max_length, report=report)
+    made = encode_for_training(examples, PLAIN, max_length=max_length, completion_only=True, report=report)
     assert all(len(one.ids) <= max_length for one in made)
     assert all(text(PLAIN, one.ids) in FILE for one in made)
     if not report.too_long:
@@ -247,6 +247,33 @@ def test_every_completion_is_learned_exactly_once(numbers: list[int], max_length
         first = made[0]
         unseen = "" if first.loss.argmax() > 1 or cuts[0] > 0 else text(PLAIN, first.ids[:1])
         assert "".join(unseen.split()) + visible == "".join("".join(e.completion.split()) for e in examples)
+
+
+@pytest.mark.parametrize("kind", ["hunk", "definition", "file"])
+def test_the_context_of_mined_code_is_learned_too_after_its_first_tokens(kind: str) -> None:
+    (example,) = hunks([(line(10), line(11))])
+    example = replace(example, kind=kind)
+    (alone,) = encode_for_training([example], PLAIN, max_length=256, completion_only=True)
+    (whole,) = encode_for_training([example], PLAIN, max_length=256)
+    assert whole.ids.tolist() == alone.ids.tolist()
+    first = int(alone.loss.argmax())
+    assert first > OPENING, "the example has too little context to tell"
+    assert not whole.loss[:OPENING].any()
+    assert whole.loss[OPENING:].all()
+
+
+@pytest.mark.parametrize("kind", ["pair", "instruction", "chat"])
+def test_a_question_is_never_learned(kind: str) -> None:
+    example = Example(FILE, "answer\n", kind=kind)
+    (one,) = encode_for_training([example], PLAIN, max_length=256)
+    (judged,) = encode([example], PLAIN, max_length=256)
+    assert one.loss.tolist() == judged.loss.tolist()
+
+
+def test_a_shared_sequence_names_all_its_examples() -> None:
+    examples = hunks([(line(1), line(2)), (line(5), line(7)), (line(10), line(11))])
+    (one,) = encode_for_training(examples, PLAIN, max_length=256)
+    assert (one.example, one.others) == (0, (1, 2))
 
 
 def test_ids_are_small_and_masks_are_bool() -> None:

@@ -1,0 +1,110 @@
+"""Which sequences a training learns from when there is no time for all: the newest, and nothing twice.
+
+Histories repeat themselves: the same few lines of a changelog, a version or a much edited function come back commit
+after commit with the same text around them. A sequence most of which is in the training already teaches little, so it
+is passed over for an older one that is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuralforge.data.records import Example
+from neuralforge.tokens.encoding import Encoded
+
+if TYPE_CHECKING:
+    from neuralforge.training.trainer import LoRATrainer
+
+# Examples that are tokenised at a time, in whole commits.
+CHUNK = 1000
+# Tokens of the pieces by which sequences are compared, and the share of known pieces that makes one a repetition.
+GRAM, REPEATED = 8, 0.5
+
+
+class Selection:
+    """Sequences of ``train`` in the order in which they are worth learning; a pure function of its arguments.
+
+    Tokenises only as far as it is asked. ``Encoded.example`` and ``.others`` index ``train``.
+
+    Attributes:
+        chosen: sequences so far.
+        repeated: sequences passed over so far because they repeat others.
+    """
+
+    def __init__(self, trainer: LoRATrainer, train: Sequence[Example]) -> None:
+        self.chosen: list[Encoded] = []
+        self.repeated = 0
+        self._known: set[int] = set()
+        self._coming = self._fresh(_newest_first(trainer, train))
+
+    def first(self, count: int) -> list[Encoded]:
+        """The first ``count`` sequences, or all there are."""
+        while len(self.chosen) < count:
+            found = next(self._coming, None)
+            if found is None:
+                break
+            self.chosen.append(found)
+        return self.chosen[:count]
+
+    def _fresh(self, sequences: Iterator[Encoded]) -> Iterator[Encoded]:
+        for one in sequences:
+            pieces = _pieces(one.ids)
+            if sum(piece in self._known for piece in pieces) > REPEATED * len(pieces):
+                self.repeated += 1
+                continue
+            self._known.update(pieces)
+            yield one
+
+
+def _newest_first(trainer: LoRATrainer, train: Sequence[Example]) -> Iterator[Encoded]:
+    """Commit by commit, newest first; within a commit the files take turns, so that a great one is seen all over."""
+
+    def time(index: int) -> tuple[int, str]:
+        return train[index].author_time or 0, train[index].commit or ""
+
+    waiting: list[int] = []
+    order = sorted(range(len(train)), key=time, reverse=True)
+    for _, commit in groupby(order, key=time):
+        waiting += commit
+        if len(waiting) >= CHUNK:
+            yield from _encoded(trainer, train, waiting)
+            waiting = []
+    yield from _encoded(trainer, train, waiting)
+
+
+def _encoded(trainer: LoRATrainer, train: Sequence[Example], indices: list[int]) -> Iterator[Encoded]:
+    indices = sorted(indices)
+    made = trainer.encode([train[index] for index in indices])
+    placed = [
+        replace(one, example=indices[one.example], others=tuple(indices[other] for other in one.others)) for one in made
+    ]
+
+    def time(one: Encoded) -> tuple[int, str]:
+        return train[one.example].author_time or 0, train[one.example].commit or ""
+
+    for _, commit in groupby(sorted(placed, key=time, reverse=True), key=time):
+        files: dict[str, list[Encoded]] = {}
+        for one in commit:
+            files.setdefault(train[one.example].path or "", []).append(one)
+        waiting = list(files.values())
+        while waiting:
+            yield from (sequences.pop() for sequences in waiting)
+            waiting = [sequences for sequences in waiting if sequences]
+
+
+def _pieces(ids: NDArray[np.int32]) -> list[int]:
+    """Hashes of every run of ``GRAM`` tokens (of the whole, where it is shorter)."""
+    length = min(GRAM, len(ids))
+    count = len(ids) - length + 1
+    wide = ids.astype(np.uint64)
+    hashes = np.zeros(count, np.uint64)
+    for offset in range(length):
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + wide[offset : offset + count]
+    found: list[int] = hashes.tolist()
+    return found
