@@ -52,7 +52,7 @@ class LoraSection(Section):
 class TrainingSection(Section):
     """The loop: batches, optimiser, schedule, precision, and when to stop."""
 
-    batch_size: Int = Field(default=4, ge=1, le=4096, description="sequences in one forward pass")
+    batch_size: Int = Field(default=2, ge=1, le=4096, description="sequences in one forward pass")
     gradient_accumulation: Int = Field(default=1, ge=1, le=4096, description="forward passes to one optimiser step")
     learning_rate: Float | None = Field(
         default=None, gt=0, le=1, description="peak learning rate of AdamW; chosen by the base's width when not given"

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from neuralforge.tokens.encoding import Encoded
     from neuralforge.training.scoring import Scored
 
-_BATCH = 16
+# Examples that are continued together.
+BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,9 @@ def completion_span(loss: NDArray[np.bool_]) -> tuple[int, int]:
     return begin, int(stops[0]) if len(stops) else len(loss) - begin
 
 
-def write_out(base: BaseModel, starts: Sequence[Start], *, emit: Emit = silent, detail: str = "") -> list[str]:
+def write_out(
+    base: BaseModel, starts: Sequence[Start], *, batch_size: int = BATCH, emit: Emit = silent, detail: str = ""
+) -> list[str]:
     """Greedy completions, each of as many tokens as its target has, or fewer if the model ends the text."""
     stop = _end(base)
     done: dict[int, list[int]] = {}
@@ -104,10 +107,10 @@ def write_out(base: BaseModel, starts: Sequence[Start], *, emit: Emit = silent, 
             # An encoder-decoder begins its own answer, so there the known tokens are generated once more.
             waiting.append((len(start.target) if base.encoder_decoder else start.missing, index))
     waiting.sort()
-    for begin in range(0, len(waiting), _BATCH):
-        batch = [starts[index] for _, index in waiting[begin : begin + _BATCH]]
+    for begin in range(0, len(waiting), batch_size):
+        batch = [starts[index] for _, index in waiting[begin : begin + batch_size]]
         heads = [[] if base.encoder_decoder else start.known for start in batch]
-        longest = waiting[begin : begin + _BATCH][-1][0]
+        longest = waiting[begin : begin + batch_size][-1][0]
         written = generate(
             base,
             [start.prompt + head for start, head in zip(batch, heads, strict=True)],

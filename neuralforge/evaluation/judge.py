@@ -15,7 +15,7 @@ from neuralforge.data.split import evenly_spaced
 from neuralforge.errors import DataError
 from neuralforge.evaluation.bootstrap import choose_units
 from neuralforge.evaluation.compare import compare
-from neuralforge.evaluation.completions import Start, decode, piece_texts, write_out
+from neuralforge.evaluation.completions import BATCH, Start, decode, piece_texts, write_out
 from neuralforge.evaluation.metrics import ScoreTable, blank_lead, edit_similarity, tabulate
 from neuralforge.evaluation.subject import adapter_off
 from neuralforge.evaluation.verdict import Sample, Verdict, decide
@@ -48,6 +48,7 @@ def judge(
     emit: Emit = silent,
     generate_limit: int = GENERATE_LIMIT,
     generate_tokens: int = GENERATE_TOKENS,
+    generate_batch: int = BATCH,
     seed: int = 0,
 ) -> Verdict:
     """Score base and adapter on held-out examples and reach a verdict.
@@ -61,13 +62,21 @@ def judge(
         emit: told about progress.
         generate_limit: examples that are written out (0: no edit similarity, no samples).
         generate_tokens: tokens of each completion that are generated.
+        generate_batch: examples that are written out together; fewer need less memory.
         seed: of the resampling.
 
     Raises:
         DataError: no example has a token to predict.
     """
     emit(Phase("judge", f"{len(examples)} held-out examples, base and adapter"))
-    pair = measure_pair(base, encoded, emit=emit, generate_limit=generate_limit, generate_tokens=generate_tokens)
+    pair = measure_pair(
+        base,
+        encoded,
+        emit=emit,
+        generate_limit=generate_limit,
+        generate_tokens=generate_tokens,
+        generate_batch=generate_batch,
+    )
     return reach_verdict(examples, pair, train_commits=train_commits, held_out_commits=held_out_commits, seed=seed)
 
 
@@ -100,6 +109,7 @@ def measure_pair(
     emit: Emit = silent,
     generate_limit: int = GENERATE_LIMIT,
     generate_tokens: int = GENERATE_TOKENS,
+    generate_batch: int = BATCH,
 ) -> tuple[Measured, Measured]:
     """Measure without and with the attached adapter, sharing what the two passes have in common.
 
@@ -108,8 +118,9 @@ def measure_pair(
     """
     off, on = score_pair(base, encoded, emit=emit)
     with adapter_off(base):
-        before = _measured(base, encoded, off, generate_limit, generate_tokens, emit, "base")
-    return before, _measured(base, encoded, on, generate_limit, generate_tokens, emit, "adapter")
+        before = _measured(base, encoded, off, generate_limit, generate_tokens, generate_batch, emit, "base")
+    after = _measured(base, encoded, on, generate_limit, generate_tokens, generate_batch, emit, "adapter")
+    return before, after
 
 
 def measure(
@@ -119,13 +130,15 @@ def measure(
     emit: Emit = silent,
     generate_limit: int = GENERATE_LIMIT,
     generate_tokens: int = GENERATE_TOKENS,
+    generate_batch: int = BATCH,
 ) -> Measured:
     """Measure the model as it is, adapter included where one is attached.
 
     Raises:
         DataError: no example has a token to predict.
     """
-    return _measured(base, encoded, score(base, encoded, emit=emit), generate_limit, generate_tokens, emit, "adapter")
+    scored = score(base, encoded, emit=emit)
+    return _measured(base, encoded, scored, generate_limit, generate_tokens, generate_batch, emit, "adapter")
 
 
 def _measured(
@@ -134,6 +147,7 @@ def _measured(
     scored: Sequence[Scored],
     limit: int,
     tokens: int,
+    batch_size: int,
     emit: Emit,
     detail: str,
 ) -> Measured:
@@ -156,7 +170,7 @@ def _measured(
         item = encoded[position]
         given = blank_lead(pieces(item.ids[item.loss].tolist()))
         starts.append(Start.of(item, scored[position], tokens, given))
-    written = write_out(base, starts, emit=emit, detail=detail)
+    written = write_out(base, starts, batch_size=batch_size, emit=emit, detail=detail)
     texts = {row: (decode(base, start.target), text) for row, start, text in zip(rows, starts, written, strict=True)}
     return Measured(table.with_similarity(rows, [edit_similarity(*pair) for pair in texts.values()]), texts)
 

@@ -20,7 +20,7 @@ from neuralforge.models.base import BaseModel
 from neuralforge.tokens.batching import collate, cut
 from neuralforge.tokens.encoding import Encoded
 from neuralforge.training.checkpoint import trainable
-from neuralforge.training.lanes import Lanes, cores
+from neuralforge.training.lanes import lanes_for
 from neuralforge.training.network import open_network
 
 SAMPLE_BATCHES = 4
@@ -43,15 +43,16 @@ class Pulse:
     memory: int
 
 
-def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int) -> Pulse:
-    """Train on a few micro-batches without learning from them.
+def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int, batch_size: int) -> Pulse:
+    """Train on a few micro-batches without learning from them, in the lanes that batches of ``batch_size`` fill.
 
     Takes the longest sequences for the memory's sake and ordinary ones for the time's.
     """
     network = open_network(base)
     parameters = list(trainable(base.model).values())
     lengths = [len(one.ids) for one in encoded]
-    count = cores() if network.concurrent else 1
+    workers = lanes_for(batch_size if network.concurrent else 1)
+    count = workers.count
     longest = sorted(range(len(encoded)), key=lambda index: -lengths[index])[:count]
     stride = max(1, len(encoded) // (SAMPLE_BATCHES * count))
     usual = list(range(0, len(encoded), stride))[: SAMPLE_BATCHES * count]
@@ -81,7 +82,7 @@ def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int) -> P
         return tokens
 
     base.model.train()
-    with Lanes(count) as lanes:
+    with workers as lanes:
         timed(observed, longest)  # also warms up the matrix kernels
         train = timed(learn, usual)
         score = timed(look, usual)

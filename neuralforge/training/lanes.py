@@ -25,11 +25,22 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Lanes:
-    """A fixed number of single-threaded workers; with ``count`` 1 the caller's thread and all its cores are used."""
+def lanes_for(tasks: int) -> Lanes:
+    """As many lanes as ``tasks`` at a time can fill, sharing all cores."""
+    count = max(1, min(cores(), tasks))
+    return Lanes(count, cores() // count)
 
-    def __init__(self, count: int) -> None:
-        self.count = max(1, count)
+
+class Lanes:
+    """A fixed number of workers; with ``count`` 1 the caller's thread and all its cores are used.
+
+    Args:
+        count: workers.
+        threads: of each worker. More than one where there are fewer tasks than cores.
+    """
+
+    def __init__(self, count: int, threads: int = 1) -> None:
+        self.count, self.threads = max(1, count), max(1, threads)
         self._pool: ThreadPoolExecutor | None = None
         self._threads_before = 0
 
@@ -37,7 +48,9 @@ class Lanes:
         if self.count > 1:
             self._threads_before = torch.get_num_threads()
             torch.set_num_threads(1)
-            self._pool = ThreadPoolExecutor(self.count, "lane", initializer=torch.set_num_threads, initargs=(1,))
+            self._pool = ThreadPoolExecutor(
+                self.count, "lane", initializer=torch.set_num_threads, initargs=(self.threads,)
+            )
         return self
 
     def __exit__(

@@ -31,7 +31,7 @@ from neuralforge.runs.events import Emit, Evaluated, Note, Step, silent
 from neuralforge.tokens.batching import collate, plan_epoch
 from neuralforge.tokens.encoding import Encoded
 from neuralforge.training.checkpoint import LoopState, freeze, restore, thaw, trainable, weights
-from neuralforge.training.lanes import Lanes, cores
+from neuralforge.training.lanes import Lanes, lanes_for
 from neuralforge.training.network import Network, open_network
 from neuralforge.training.schedule import Scheduler
 from neuralforge.training.scoring import mean_loss
@@ -156,7 +156,8 @@ def run(
 
     base.model.train()
     per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
-    with _interruptible() as asked_to_stop, Lanes(cores() if network.concurrent else 1) as lanes:
+    together = settings.batch_size * settings.accumulation if network.concurrent else 1
+    with _interruptible() as asked_to_stop, lanes_for(together) as lanes:
         source = batches_from(encoded, settings, state.step)
         while state.step < state.total and not stopped:
             started = time.perf_counter()

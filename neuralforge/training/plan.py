@@ -21,6 +21,7 @@ from neuralforge.data.split import Split, evenly_spaced
 from neuralforge.errors import DataError, RunError
 from neuralforge.runs.events import Emit, Note, Phase, silent
 from neuralforge.tokens.encoding import Encoded, encode
+from neuralforge.tokens.overlap import HeldOut
 from neuralforge.training.budget import measure
 from neuralforge.training.checkpoint import count, trainable
 from neuralforge.training.selection import Selection
@@ -44,6 +45,8 @@ CHOSEN_LENGTH = 384
 VALIDATED, FEWEST_TO_VALIDATE = 32, 320
 # Sequences that a budget's plan measures this machine on.
 MEASURED = 200
+# Completions that are written out together.
+WRITTEN, WRITTEN_LOW = 16, 1
 # One decoding step of a small batch costs about as much as this many tokens of a long forward pass.
 DECODING = 400
 
@@ -57,7 +60,7 @@ class TrainingPlan:
         sequences: they are packed into so many; with a budget, the first of a ``Selection``.
         steps, epochs, max_length: of the training. most_steps: the pace may stretch to so many.
         held_out: which held-out examples are judged (indices). generate_limit: how many are written out,
-            generate_tokens: up to so many tokens.
+            generate_tokens: up to so many tokens, generate_batch: so many at a time.
         validation: examples kept out of training for early stopping (the first so many of an even draw).
         training_seconds: for the loop; only with a budget. deadline_seconds: since the command began.
         predicted_seconds: of the whole command. predicted_memory: resident bytes at the peak.
@@ -74,6 +77,7 @@ class TrainingPlan:
     held_out: tuple[int, ...]
     generate_limit: int
     generate_tokens: int
+    generate_batch: int
     validation: int
     trainable_parameters: int
     tokens_per_second: float
@@ -149,17 +153,17 @@ def make_plan(
     if length == 0 or (budget is not None and "max_length" not in data.model_fields_set):
         length = min(CHOSEN_LENGTH, _context(trainer))
     trainer.settings = replace(trainer.settings, max_length=length)
-    selection = Selection(trainer, split.train) if budget is not None else None
-    sequences = selection.first(MEASURED) if selection else trainer.encode(split.train)
     held_out = encode(split.held_out, trainer.base, max_length=length)
+    selection = Selection(trainer, split.train, HeldOut(held_out)) if budget is not None else None
+    sequences = selection.first(MEASURED) if selection else _sequences(trainer, split.train, held_out)
     if not sequences or not held_out:
         raise DataError(f"No example fits into {length} tokens.", "Raise --max-length.")
-    pulse = measure(trainer.base, sequences, trainer.settings.micro_tokens)
+    batch = trainer.settings.batch_size * trainer.settings.gradient_accumulation
+    pulse = measure(trainer.base, sequences, trainer.settings.micro_tokens, batch)
     judged = tuple(one.example for one in held_out)
     generate = config.evaluation.generate_limit
     mean_judged = sum(len(one.ids) for one in held_out) / len(held_out)
     mean_length = sum(len(one.ids) for one in sequences) / len(sequences)
-    batch = trainer.settings.batch_size * trainer.settings.gradient_accumulation
     step_seconds = batch * mean_length * pulse.train
     training = deadline = None
     if budget is not None:
@@ -173,13 +177,15 @@ def make_plan(
     tokens = SHORT_COMPLETION if budget is not None else GENERATE_TOKENS
     generate = min(generate, len(judged))
     judging = 2 * len(judged) * mean_judged * pulse.score
+    together = WRITTEN_LOW if settings.low_memory else WRITTEN
     if generate:
-        judging += 2 * (generate * mean_judged + tokens * DECODING) * pulse.score
+        decoding = math.ceil(generate / together) * tokens * DECODING
+        judging += 2 * (generate * mean_judged + decoding) * pulse.score
     validation = 0
     if selection is None or budget is None:
         if settings.early_stopping_patience and settings.epochs > 1 and len(split.train) >= FEWEST_TO_VALIDATE:
             validation = VALIDATED
-        chosen = _all(trainer, split.train, validation, sequences)
+        chosen = _all(trainer, split.train, validation, held_out)
         steps = most = trainer.settings.steps(len(chosen.sequences))
         epochs = settings.epochs
     else:
@@ -212,6 +218,7 @@ def make_plan(
         held_out=judged,
         generate_limit=generate,
         generate_tokens=tokens,
+        generate_batch=together,
         validation=validation,
         trainable_parameters=count(list(trainable(trainer.base.model).values())),
         tokens_per_second=1 / pulse.train,
@@ -231,25 +238,26 @@ def make_plan(
     return plan, chosen
 
 
-def select(trainer: LoRATrainer, train: Sequence[Example], plan: TrainingPlan) -> Chosen:
+def select(trainer: LoRATrainer, split: Split, plan: TrainingPlan) -> Chosen:
     """What ``plan`` chose, once more, for a run that is resumed."""
+    held_out = encode(split.held_out, trainer.base, max_length=plan.max_length)
     if plan.training_seconds is None:
-        return _all(trainer, train, plan.validation)
-    return _taken(trainer, train, Selection(trainer, train), plan.sequences)
+        return _all(trainer, split.train, plan.validation, held_out)
+    return _taken(trainer, split.train, Selection(trainer, split.train, HeldOut(held_out)), plan.sequences)
 
 
-def _all(
-    trainer: LoRATrainer, train: Sequence[Example], validation: int, sequences: list[Encoded] | None = None
-) -> Chosen:
-    """Every example; ``validation`` of them, evenly drawn, to validate on. ``sequences`` are all, where known."""
-    trainer.trained = list(train)
-    if not validation:
-        return Chosen(trainer.trained, trainer.encode(train) if sequences is None else sequences, [])
+def _all(trainer: LoRATrainer, train: Sequence[Example], validation: int, held_out: Sequence[Encoded]) -> Chosen:
+    """Every example; ``validation`` of them, evenly drawn, to validate on."""
     kept_out = set(evenly_spaced(len(train), validation))
     drawn = [example for index, example in enumerate(train) if index in kept_out]
     trainer.trained = [example for index, example in enumerate(train) if index not in kept_out]
     validating = encode(drawn, trainer.base, max_length=trainer.settings.max_length)
-    return Chosen(trainer.trained, trainer.encode(trainer.trained), validating)
+    return Chosen(trainer.trained, _sequences(trainer, trainer.trained, [*held_out, *validating]), validating)
+
+
+def _sequences(trainer: LoRATrainer, train: Sequence[Example], held_out: Sequence[Encoded]) -> list[Encoded]:
+    unlearned = HeldOut(held_out).unlearned
+    return [one for one in map(unlearned, trainer.encode(train)) if one.loss.any()]
 
 
 def _taken(trainer: LoRATrainer, train: Sequence[Example], selection: Selection, count: int) -> Chosen:

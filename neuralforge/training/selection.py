@@ -12,19 +12,17 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neuralforge.data.records import Example
 from neuralforge.tokens.encoding import Encoded
+from neuralforge.tokens.overlap import HeldOut, grams
 
 if TYPE_CHECKING:
     from neuralforge.training.trainer import LoRATrainer
 
 # Examples that are tokenised at a time, in whole commits.
 CHUNK = 1000
-# Tokens of the pieces by which sequences are compared, and the share of known pieces that makes one a repetition.
-GRAM, REPEATED = 8, 0.5
+# Share of known runs of tokens that makes a sequence a repetition.
+REPEATED = 0.5
 
 
 class Selection:
@@ -37,9 +35,10 @@ class Selection:
         repeated: sequences passed over so far because they repeat others.
     """
 
-    def __init__(self, trainer: LoRATrainer, train: Sequence[Example]) -> None:
+    def __init__(self, trainer: LoRATrainer, train: Sequence[Example], held_out: HeldOut) -> None:
         self.chosen: list[Encoded] = []
         self.repeated = 0
+        self._held_out = held_out
         self._known: set[int] = set()
         self._coming = self._fresh(_newest_first(trainer, train))
 
@@ -54,12 +53,14 @@ class Selection:
 
     def _fresh(self, sequences: Iterator[Encoded]) -> Iterator[Encoded]:
         for one in sequences:
-            pieces = _pieces(one.ids)
+            pieces = grams(one.ids)
             if sum(piece in self._known for piece in pieces) > REPEATED * len(pieces):
                 self.repeated += 1
                 continue
-            self._known.update(pieces)
-            yield one
+            learned = self._held_out.unlearned(one)
+            if learned.loss.any():
+                self._known.update(pieces)
+                yield learned
 
 
 def _newest_first(trainer: LoRATrainer, train: Sequence[Example]) -> Iterator[Encoded]:
@@ -96,15 +97,3 @@ def _encoded(trainer: LoRATrainer, train: Sequence[Example], indices: list[int])
         while waiting:
             yield from (sequences.pop() for sequences in waiting)
             waiting = [sequences for sequences in waiting if sequences]
-
-
-def _pieces(ids: NDArray[np.int32]) -> list[int]:
-    """Hashes of every run of ``GRAM`` tokens (of the whole, where it is shorter)."""
-    length = min(GRAM, len(ids))
-    count = len(ids) - length + 1
-    wide = ids.astype(np.uint64)
-    hashes = np.zeros(count, np.uint64)
-    for offset in range(length):
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + wide[offset : offset + count]
-    found: list[int] = hashes.tolist()
-    return found

@@ -18,6 +18,7 @@ from neuralforge.data.records import Example
 from neuralforge.errors import DataError, UserError
 from neuralforge.files import write_text
 from neuralforge.models.base import BaseModel
+from neuralforge.models.frugal import spare_memory
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
@@ -43,11 +44,11 @@ class TrainSettings:
         gradient_scaling: scale an fp16 loss so that small gradients survive (Micikevicius et al. 2018, arXiv
             1710.03740).
         gradient_checkpointing: recompute activations in the backward.
-        low_memory: small micro-batches and recomputation.
+        low_memory: small micro-batches, recomputation, and ``models.frugal``.
         max_steps: stop after so many steps, whatever ``epochs`` says; None for no bound.
     """
 
-    batch_size: int = 4
+    batch_size: int = 2
     gradient_accumulation: int = 1
     learning_rate: float | None = None
     loraplus_lr_ratio: float = 4.0
@@ -155,11 +156,15 @@ class LoRATrainer:
         if fp16 or bf16:
             causal(model).to(torch.float16 if fp16 else torch.bfloat16)
         detach(model)
+        if self.settings.low_memory:
+            spare_memory(causal(model))
         attach(model, self.lora, self.settings.seed)
         if self.settings.gradient_checkpointing or self.settings.low_memory:
             # Our own layers ask the model; transformers' layers are told.
             inner = causal(model)
-            inner.gradient_checkpointing_enable({"use_reentrant": False})
+            # Renamed in the course of transformers 5.
+            enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
             inner.enable_input_require_grads()
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
@@ -309,13 +314,13 @@ class LoRATrainer:
 
 
 def usual_rate(base: BaseModel) -> float:
-    """A peak learning rate for LoRA on ``base``: 2e-3 at a width of 576, falling with the width.
+    """A peak learning rate for LoRA on ``base``: 1.5e-3 at a width of 576, falling with the width.
 
-    On the default base over some 40 steps, 1.5e-3 and 3e-3 were level and 1e-3 was behind; the optimum falls about as
-    1/width (Yang et al. 2022, arXiv 2203.03466).
+    On the default base, two sequences a step and B four times as fast; see ``benchmarks/RESULTS.md``. The optimum falls
+    about as 1/width (Yang et al. 2022, arXiv 2203.03466).
     """
     width = getattr(causal(base).config, "hidden_size", None) or 576
-    return 2e-3 * min(1.0, 576 / int(width))
+    return 1.5e-3 * min(1.0, 576 / int(width))
 
 
 def _changed(settings: TrainSettings, changes: dict[str, Any]) -> TrainSettings:

@@ -138,7 +138,7 @@ def _train_judge_pack(
     if stored.exists():
         plan = TrainingPlan.from_json(files.read_json(stored))
         trainer.settings = replace(trainer.settings, **plan.settings())
-        chosen = select(trainer, split.train, plan)
+        chosen = select(trainer, split, plan)
     else:
         plan, chosen = make_plan(trainer, config, split, began, emit)
         check_resources(plan, run.path, output.parent)
@@ -180,6 +180,7 @@ def _train_judge_pack(
         held_out_commits=split.held_out_commits,
         generate_limit=plan.generate_limit,
         generate_tokens=plan.generate_tokens,
+        generate_batch=plan.generate_batch,
         seed=config.training.seed,
         emit=emit,
     )

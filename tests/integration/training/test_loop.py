@@ -17,7 +17,7 @@ from neuralforge.models.base import BaseModel
 from neuralforge.runs.checkpoints import Checkpoint, CheckpointStore
 from neuralforge.runs.events import Evaluated, Event, Note, Step
 from neuralforge.tokens.encoding import Encoded, encode
-from neuralforge.training import loop
+from neuralforge.training import lanes as lanes_module
 from neuralforge.training.attach import LoraSettings, attach
 from neuralforge.training.checkpoint import ADAPTER, OPTIMISER, trainable
 from neuralforge.training.loop import LoopResult, LoopSettings, batches_from, run, steps_per_epoch
@@ -47,7 +47,7 @@ class Sparse(CheckpointStore):
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(loop, "cores", lambda: 1)
+    monkeypatch.setattr(lanes_module, "cores", lambda: 1)
 
 
 def fresh(architecture: str = "llama", **lora: Any) -> BaseModel:
@@ -156,7 +156,7 @@ def test_asked_to_stop_it_saves_and_goes_on_with_the_same_bits(number: signal.Si
 @pytest.mark.parametrize("lanes", [2, 3])
 def test_lanes_change_no_bit(lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     one = weights(trained())
-    monkeypatch.setattr(loop, "cores", lambda: lanes)
+    monkeypatch.setattr(lanes_module, "cores", lambda: lanes)
     assert same(weights(trained()), one)
 
 
@@ -314,6 +314,7 @@ def test_what_can_be_memorised_is_learned(architecture: str) -> None:
         {"scheduler": ConstantScheduler(5e-3, 2, 9)},
         {"weight_decay": 0.5},
         {"max_grad_norm": 0.1},
+        {"loraplus_lr_ratio": 4.0},
         {"batch_size": 3},
         {"accumulation": 2},
         {"seed": 1},
@@ -323,6 +324,16 @@ def test_what_can_be_memorised_is_learned(architecture: str) -> None:
 )
 def test_every_setting_changes_the_result(change: dict[str, Any]) -> None:
     assert not same(weights(trained(settings=replace(SETTINGS, **change))), weights(trained()))
+
+
+def test_b_learns_so_many_times_as_fast_as_a() -> None:
+    once = replace(SETTINGS, steps=1, scheduler=ConstantScheduler(1e-3, 0, 1))
+    one, many = (weights(trained(settings=replace(once, loraplus_lr_ratio=ratio))) for ratio in (1.0, 8.0))
+    for name, value in one.items():
+        if "lora_B" in name:  # it began at zero
+            torch.testing.assert_close(many[name], 8 * value)
+        else:
+            assert torch.equal(many[name], value)
 
 
 def test_no_clipping_is_a_limit_that_is_never_reached() -> None:

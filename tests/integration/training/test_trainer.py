@@ -85,7 +85,7 @@ def test_half_precision_with_scaled_gradients(base_folder: Path) -> None:
 
 
 def test_examples_in_memory_will_do() -> None:
-    trainer = LoRATrainer(tiny_base("gpt2"), rank=2, epochs=1)
+    trainer = LoRATrainer(tiny_base("gpt2"), rank=2, epochs=1, batch_size=4)
     trainer.train([Example("a =", f" {n}\n") for n in range(4)])
     assert trainer.manifest("x").training["steps"] == 1
 

@@ -6,7 +6,8 @@ import time
 import pytest
 import torch
 
-from neuralforge.training.lanes import Lanes, cores
+from neuralforge.training import lanes
+from neuralforge.training.lanes import Lanes, cores, lanes_for
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -39,3 +40,15 @@ def test_what_fails_in_a_lane_fails_outside(count: int) -> None:
 def test_there_is_at_least_one_core() -> None:
     assert cores() >= 1
     assert Lanes(0).count == 1
+
+
+@pytest.mark.parametrize(
+    ("here", "tasks", "count", "threads"), [(2, 4, 2, 1), (8, 2, 2, 4), (1, 4, 1, 1), (3, 2, 2, 1)]
+)
+def test_few_tasks_share_all_cores(
+    monkeypatch: pytest.MonkeyPatch, here: int, tasks: int, count: int, threads: int
+) -> None:
+    monkeypatch.setattr(lanes, "cores", lambda: here)
+    with lanes_for(tasks) as made:
+        assert made.count == count
+        assert set(made.map(lambda _: torch.get_num_threads(), range(4))) == {threads} or count == 1
