@@ -12,7 +12,7 @@ class Example:
 
     Attributes:
         prefix: text before the completion (for a chat or instruction example, the rendered request).
-        completion: the text that is learned; loss is taken on it alone.
+        completion: the text that is learned, and the only text that is judged.
         suffix: text after the completion, empty when there is none.
         kind: ``hunk`` (an edit), ``definition`` (a whole new function or class), ``file`` (from files without
             history), ``pair`` (context/completion, prefix/middle/suffix, input/output), ``instruction``,
