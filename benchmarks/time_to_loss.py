@@ -13,6 +13,7 @@ learning rate and schedule are each side's own. Runs:
     defaults-RATE      the same flags, with a rate of the grid, warm-up and cosine
     best-RATE          bf16 weights, no gradient checkpointing, a rate of the grid, warm-up and cosine
     plain-RATE         as best, without autocast around the bf16 weights
+    whole-RATE         as best, with loss on the context too, as neuralforge takes it
 
 The loss (nats per supervised token, all held-out examples) is taken every so many steps with the clock stopped; when
 a run reached a loss is interpolated between those. The target is the lowest loss that a run of TRL ends with; beside
@@ -33,7 +34,7 @@ from typing import Any
 
 Record = dict[str, Any]
 RUN = Path(__file__).with_name("time_to_loss_run.py")
-RUNS = "neuralforge,neuralforge-upper,defaults,defaults-1e-3,best-3e-4,best-1e-3,best-3e-3"
+RUNS = "neuralforge,neuralforge-upper,defaults,defaults-1e-3,best-3e-4,best-1e-3,best-3e-3,whole-1e-3"
 
 
 def prepare(chosen: argparse.Namespace, folder: Path) -> Record:

@@ -128,7 +128,7 @@ def train_trl(settings: Record, folder: Path) -> Record:
     options: Record = {}
     if rate:
         options = {"learning_rate": float(rate), "lr_scheduler_type": "cosine", "warmup_steps": 0.05}
-    if kind in ("best", "plain"):
+    if kind in ("best", "plain", "whole"):
         options |= {"gradient_checkpointing": False, "model_init_kwargs": {"dtype": "bfloat16"}}
     if kind == "plain":
         options["bf16"] = False
@@ -167,7 +167,7 @@ def train_trl(settings: Record, folder: Path) -> Record:
         model=str(folder / "base"),
         args=SFTConfig(
             output_dir=str(folder / "trl"), use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True,
-            num_train_epochs=settings["epochs"], max_steps=settings["steps"] or -1, completion_only_loss=True,
+            num_train_epochs=settings["epochs"], max_steps=settings["steps"] or -1, completion_only_loss=kind != "whole",
             **options,
         ),
         train_dataset=Dataset.from_list(rows),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from neuralforge.errors import DataError, RunError
 from neuralforge.runs.events import Emit, Note, Phase, silent
 from neuralforge.tokens.encoding import Encoded, encode
 from neuralforge.tokens.overlap import HeldOut
-from neuralforge.training.budget import measure
+from neuralforge.training.budget import Pulse, measure
 from neuralforge.training.checkpoint import count, trainable
 from neuralforge.training.selection import Selection
 
@@ -39,14 +39,16 @@ GENERATE_TOKENS, SHORT_COMPLETION = 48, 24
 MOST_EPOCHS = 4
 # So many times the examples that the steps need are laid ready, so that a run found faster than measured meets
 # fresh ones instead of beginning again.
-SPARE = 1.3
+SPARE = 1.15
 # A pass over fresh examples is worth more than a long context: tokens of a sequence that suit the default base.
 CHOSEN_LENGTH = 384
 VALIDATED, FEWEST_TO_VALIDATE = 32, 320
 # Sequences that a budget's plan measures this machine on.
 MEASURED = 200
 # Completions that are written out together.
-WRITTEN, WRITTEN_LOW = 16, 1
+WRITTEN, WRITTEN_LOW = 4, 1
+# Completions that are written out when time is short.
+FEW_WRITTEN = 12
 # One decoding step of a small batch costs about as much as this many tokens of a long forward pass.
 DECODING = 400
 
@@ -129,11 +131,33 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The examples that a plan trains on, as sequences, and those it validates on."""
+    """What a plan trains on, and what it validates on.
 
-    examples: list[Example]
+    Attributes:
+        examples: what the sequences were made of.
+        sequences: ``Encoded.example`` and ``.others`` index ``examples``.
+        validation: sequences kept out of training for early stopping.
+    """
+
+    examples: Sequence[Example]
     sequences: list[Encoded]
     validation: list[Encoded]
+
+    def used(self, sequences: Iterable[int]) -> list[Example]:
+        """The examples in ``sequences`` (indices), in their order in ``examples``."""
+        found = {index for at in sequences for index in (self.sequences[at].example, *self.sequences[at].others)}
+        return [self.examples[index] for index in sorted(found)]
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What is judged, and how long that takes: ``limit`` completions of ``tokens`` tokens, ``batch`` at a time."""
+
+    held_out: tuple[int, ...]
+    limit: int
+    tokens: int
+    batch: int
+    seconds: float
 
 
 def make_plan(
@@ -146,83 +170,66 @@ def make_plan(
         RunError: the budget is too small for any training.
     """
     emit(Phase("plan", "measuring this machine"))
-    settings, data = trainer.settings, config.dataset
     budget = config.run.budget
-    notes: list[str] = []
-    length = settings.max_length
-    if length == 0 or (budget is not None and "max_length" not in data.model_fields_set):
+    length = trainer.settings.max_length
+    if length == 0 or (budget is not None and "max_length" not in config.dataset.model_fields_set):
         length = min(CHOSEN_LENGTH, _context(trainer))
-    trainer.settings = replace(trainer.settings, max_length=length)
+    settings = trainer.settings = replace(trainer.settings, max_length=length)
     held_out = encode(split.held_out, trainer.base, max_length=length)
-    selection = Selection(trainer, split.train, HeldOut(held_out)) if budget is not None else None
-    sequences = selection.first(MEASURED) if selection else _sequences(trainer, split.train, held_out)
+    selection = None if budget is None else Selection(trainer, split.train, HeldOut(held_out))
+    sequences = _sequences(trainer, split.train, held_out) if selection is None else selection.first(MEASURED)
     if not sequences or not held_out:
         raise DataError(f"No example fits into {length} tokens.", "Raise --max-length.")
-    batch = trainer.settings.batch_size * trainer.settings.gradient_accumulation
-    pulse = measure(trainer.base, sequences, trainer.settings.micro_tokens, batch)
-    judged = tuple(one.example for one in held_out)
-    generate = config.evaluation.generate_limit
-    mean_judged = sum(len(one.ids) for one in held_out) / len(held_out)
+    batch = settings.batch_size * settings.gradient_accumulation
+    pulse = measure(trainer.base, sequences, settings.micro_tokens, batch)
     mean_length = sum(len(one.ids) for one in sequences) / len(sequences)
     step_seconds = batch * mean_length * pulse.train
-    training = deadline = None
-    if budget is not None:
-        if "generate_limit" not in config.evaluation.model_fields_set:
-            generate = 0 if budget < 120 else min(generate, 12)
-        spendable = budget * JUDGING
-        fits = max(FEWEST_JUDGED, int(spendable / (2 * mean_judged * pulse.score)))
-        if fits < len(judged):
-            judged = tuple(judged[index] for index in evenly_spaced(len(judged), fits))
-            notes.append(f"{fits} of {len(held_out)} held-out examples are judged, to keep within the budget.")
-    tokens = SHORT_COMPLETION if budget is not None else GENERATE_TOKENS
-    generate = min(generate, len(judged))
-    judging = 2 * len(judged) * mean_judged * pulse.score
-    together = WRITTEN_LOW if settings.low_memory else WRITTEN
-    if generate:
-        decoding = math.ceil(generate / together) * tokens * DECODING
-        judging += 2 * (generate * mean_judged + decoding) * pulse.score
-    validation = 0
-    if selection is None or budget is None:
+    judging = _judging(config, held_out, pulse)
+    notes: list[str] = []
+    validation, training, deadline = 0, None, None
+    if budget is None or selection is None:
         if settings.early_stopping_patience and settings.epochs > 1 and len(split.train) >= FEWEST_TO_VALIDATE:
             validation = VALIDATED
         chosen = _all(trainer, split.train, validation, held_out)
-        steps = most = trainer.settings.steps(len(chosen.sequences))
+        steps = most = settings.steps(len(chosen.sequences))
         epochs = settings.epochs
     else:
-        deadline = budget - RESERVE_SECONDS - RESERVE * budget
-        training = deadline - judging - (time.monotonic() - began)
+        deadline = budget - RESERVE_SECONDS - RESERVE * budget - judging.seconds
+        training = deadline - (time.monotonic() - began)
         if training < 4 * step_seconds:
             raise RunError(
-                f"{budget:.0f} seconds are too few: judging takes {judging:.0f}, one step {step_seconds:.1f}.",
+                f"{budget:.0f} seconds are too few: judging takes {judging.seconds:.0f}, one step {step_seconds:.1f}.",
                 "Give a larger --budget, a shorter --max-length or a smaller --batch-size.",
             )
         steps = int(training / step_seconds)
-        chosen = _taken(trainer, split.train, selection, int(steps * SPARE) * batch)
+        chosen = Chosen(split.train, selection.first(int(steps * SPARE) * batch), [])
         per_epoch = math.ceil(len(chosen.sequences) / batch)
         epochs = min(MOST_EPOCHS, math.ceil(steps / per_epoch))
         most = per_epoch * MOST_EPOCHS
         steps = min(steps, most)
-        deadline -= judging
-        if len(chosen.examples) < len(split.train):
-            notes.append(f"{len(chosen.examples):,} of {len(split.train):,} examples are learned: the newest that")
-            notes[-1] += f" fit into the budget, without {selection.repeated:,} sequences that repeat others."
-    seconds = steps * step_seconds
+        if len(judging.held_out) < len(held_out):
+            notes.append(f"{len(judging.held_out)} of {len(held_out)} held-out examples are judged, to keep in time.")
+        if selection.repeated:
+            notes.append(f"{selection.repeated:,} sequences are passed over because they repeat others.")
+    examples = len(chosen.used(range(min(len(chosen.sequences), steps * batch))))
+    if training is not None and examples < len(split.train):
+        notes.append(f"{examples:,} of {len(split.train):,} examples fit into the budget, the newest.")
     plan = TrainingPlan(
-        examples=len(chosen.examples),
+        examples=examples,
         sequences=len(chosen.sequences),
         tokens=int(steps * batch * mean_length),
         steps=steps,
         most_steps=most,
         epochs=epochs,
         max_length=length,
-        held_out=judged,
-        generate_limit=generate,
-        generate_tokens=tokens,
-        generate_batch=together,
+        held_out=judging.held_out,
+        generate_limit=judging.limit,
+        generate_tokens=judging.tokens,
+        generate_batch=judging.batch,
         validation=validation,
         trainable_parameters=count(list(trainable(trainer.base.model).values())),
         tokens_per_second=1 / pulse.train,
-        predicted_seconds=time.monotonic() - began + seconds + judging + 2,
+        predicted_seconds=time.monotonic() - began + steps * step_seconds + judging.seconds + 2,
         predicted_memory=pulse.memory,
         needed_disk_bytes=_disk(trainer, split),
         training_seconds=training,
@@ -243,29 +250,41 @@ def select(trainer: LoRATrainer, split: Split, plan: TrainingPlan) -> Chosen:
     held_out = encode(split.held_out, trainer.base, max_length=plan.max_length)
     if plan.training_seconds is None:
         return _all(trainer, split.train, plan.validation, held_out)
-    return _taken(trainer, split.train, Selection(trainer, split.train, HeldOut(held_out)), plan.sequences)
+    return Chosen(split.train, Selection(trainer, split.train, HeldOut(held_out)).first(plan.sequences), [])
+
+
+def _judging(config: TrainConfig, held_out: Sequence[Encoded], pulse: Pulse) -> Judging:
+    """Everything that is held out, or as much of it as the budget's share for judging allows."""
+    budget, limit = config.run.budget, config.evaluation.generate_limit
+    judged = tuple(one.example for one in held_out)
+    mean_length = sum(len(one.ids) for one in held_out) / len(held_out)
+    each = 2 * mean_length * pulse.score  # by base and adapter
+    if budget is not None:
+        fits = max(FEWEST_JUDGED, int(budget * JUDGING / each))
+        judged = tuple(judged[index] for index in evenly_spaced(len(judged), fits))
+        if "generate_limit" not in config.evaluation.model_fields_set:
+            limit = 0 if budget < 120 else min(limit, FEW_WRITTEN)
+    limit = min(limit, len(judged))
+    tokens = GENERATE_TOKENS if budget is None else SHORT_COMPLETION
+    batch = WRITTEN_LOW if config.training.low_memory else WRITTEN
+    seconds = len(judged) * each
+    if limit:
+        seconds += limit * each + 2 * math.ceil(limit / batch) * tokens * DECODING * pulse.score
+    return Judging(judged, limit, tokens, batch, seconds)
 
 
 def _all(trainer: LoRATrainer, train: Sequence[Example], validation: int, held_out: Sequence[Encoded]) -> Chosen:
     """Every example; ``validation`` of them, evenly drawn, to validate on."""
     kept_out = set(evenly_spaced(len(train), validation))
     drawn = [example for index, example in enumerate(train) if index in kept_out]
-    trainer.trained = [example for index, example in enumerate(train) if index not in kept_out]
+    rest = [example for index, example in enumerate(train) if index not in kept_out]
     validating = encode(drawn, trainer.base, max_length=trainer.settings.max_length)
-    return Chosen(trainer.trained, _sequences(trainer, trainer.trained, [*held_out, *validating]), validating)
+    return Chosen(rest, _sequences(trainer, rest, [*held_out, *validating]), validating)
 
 
 def _sequences(trainer: LoRATrainer, train: Sequence[Example], held_out: Sequence[Encoded]) -> list[Encoded]:
     unlearned = HeldOut(held_out).unlearned
     return [one for one in map(unlearned, trainer.encode(train)) if one.loss.any()]
-
-
-def _taken(trainer: LoRATrainer, train: Sequence[Example], selection: Selection, count: int) -> Chosen:
-    """The first ``count`` sequences of ``selection`` and the examples in them."""
-    sequences = selection.first(count)
-    used = sorted({index for one in sequences for index in (one.example, *one.others)})
-    trainer.trained = [train[index] for index in used]
-    return Chosen(trainer.trained, sequences, [])
 
 
 def check_resources(plan: TrainingPlan, *folders: Path) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
 from neuralforge.training.attach import ADAPTER, LoraSettings, attach, detach, save
-from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, run, steps_per_epoch
+from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, batches_from, run, steps_per_epoch
 from neuralforge.training.network import causal
 from neuralforge.training.schedule import Scheduler, Shape, WarmupScheduler
 
@@ -156,8 +157,7 @@ class LoRATrainer:
         if fp16 or bf16:
             causal(model).to(torch.float16 if fp16 else torch.bfloat16)
         detach(model)
-        if self.settings.low_memory:
-            spare_memory(causal(model))
+        spare_memory(causal(model), self.settings.low_memory)
         attach(model, self.lora, self.settings.seed)
         if self.settings.gradient_checkpointing or self.settings.low_memory:
             # Our own layers ask the model; transformers' layers are told.
@@ -238,6 +238,14 @@ class LoRATrainer:
             emit=self.emit,
         )
         return self.result
+
+    def seen(self, encoded: Sequence[Encoded]) -> set[int]:
+        """Which of ``encoded`` (indices) the steps that were taken have learned from."""
+        if self.result is None:
+            return set()
+        settings = self.settings.loop(self.result.state.total, len(encoded), None, "")
+        steps = islice(batches_from(encoded, settings, 0), self.result.state.step)
+        return {index for _, micro_batches in steps for micro in micro_batches for index in micro}
 
     def save_adapter(
         self, target: str | Path, manifest: Manifest | None = None, training_yaml: str | None = None

@@ -185,7 +185,7 @@ def _train_judge_pack(
         emit=emit,
     )
     emit(Phase("pack", str(output)))
-    manifest = _manifest(trainer, config, material, chosen.examples, len(judged), verdict)
+    manifest = _manifest(trainer, config, material, chosen.used(trainer.seen(chosen.sequences)), len(judged), verdict)
     trainer.save_adapter(output, manifest, _recipe(config))
     events = list(read_events(run.events_path))
     report = ReportData(
