@@ -167,7 +167,8 @@ def train_trl(settings: Record, folder: Path) -> Record:
         model=str(folder / "base"),
         args=SFTConfig(
             output_dir=str(folder / "trl"), use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True,
-            num_train_epochs=settings["epochs"], max_steps=settings["steps"] or -1, completion_only_loss=kind != "whole",
+            num_train_epochs=settings["epochs"], max_steps=settings["steps"] or -1,
+            completion_only_loss=kind != "whole",
             **options,
         ),
         train_dataset=Dataset.from_list(rows),
