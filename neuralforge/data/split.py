@@ -83,7 +83,7 @@ def split(examples: Sequence[Example], options: SplitOptions, funnel: Funnel) ->
         by, candidates = "time", _newest(examples, commits, target, options.fraction)
     else:
         by, candidates = _whole_files(examples, target)
-    chosen = set(_spread(examples, candidates, target))
+    chosen = set(spread(examples, candidates, target))
     training = set(range(len(examples))) - set(candidates)
     rest = "split: rest of held-out commits" if by == "time" else "split: rest of held-out files"
     if len(candidates) > len(chosen):
@@ -149,7 +149,7 @@ def _whole_files(examples: Sequence[Example], target: int) -> tuple[str, list[in
     return by, taken or min((members for _, members in hashed), key=len)
 
 
-def _spread(examples: Sequence[Example], candidates: Sequence[int], count: int) -> list[int]:
+def spread(examples: Sequence[Example], candidates: Sequence[int], count: int) -> list[int]:
     """``count`` of ``candidates``, one commit after the other, and within a commit one file after the other."""
     if len(candidates) <= count:
         return list(candidates)

@@ -12,6 +12,7 @@ from neuralforge.data.jsonl import read_examples
 from neuralforge.data.pipeline import CleaningOptions, collect
 from neuralforge.data.records import Example, Funnel
 from neuralforge.data.sources.base import SourceOptions, open_source
+from neuralforge.data.split import spread
 from neuralforge.errors import DataError, UserError
 from neuralforge.runs.events import Emit, Note, Phase, silent
 
@@ -48,7 +49,7 @@ def read_test_set(
 
     Args:
         test_file: JSONL in any of the known shapes; a seeded draw when it holds more than ``max_examples``.
-        from_git: a repository, of which the newest examples are taken.
+        from_git: a repository, of which later examples are taken than were trained on.
         train_commits: oldest and newest commit that the adapter was trained on.
         max_examples: at most so many.
         seed: of the draw.
@@ -89,7 +90,9 @@ def _reservoir(path: Path, size: int, seed: int) -> list[Example]:
 def later_commits(
     found: Sequence[Example], train_commits: Sequence[str], *, source: str, max_examples: int, emit: Emit = silent
 ) -> TestSet:
-    """The newest examples; only those written after the last commit trained on, if that is in this history.
+    """Examples written after the last commit trained on, or the newest if that is not in this history.
+
+    Where there are more than ``max_examples``, they are drawn evenly over commits and files, as training does it.
 
     Raises:
         DataError: nothing was mined, or nothing is later than what was trained on.
@@ -107,6 +110,7 @@ def later_commits(
                 "warning",
             )
         )
+        dated = dated[-max_examples:]
     else:
         dated = [e for e in dated if (e.author_time or 0) > cutoff]
         if not dated:
@@ -114,7 +118,7 @@ def later_commits(
                 f"{source} has no usable commit after {str(newest_trained)[:12]}, the last one trained on.",
                 "Commit some work first, or judge on a file with --test-file.",
             )
-    chosen = dated[-max_examples:]
+    chosen = [dated[index] for index in sorted(spread(dated, range(len(dated)), max_examples))]
     commits = [example.commit for example in chosen if example.commit is not None]
     held_out = (commits[0], commits[-1]) if commits and cutoff is not None else ()
     return TestSet(tuple(chosen), source, held_out)

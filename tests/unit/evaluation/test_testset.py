@@ -27,9 +27,10 @@ def test_only_later_commits_are_taken() -> None:
     assert found.held_out_commits == (commit(7), commit(9))
 
 
-def test_the_newest_are_taken_first() -> None:
-    found = later_commits(history(), (commit(2)[:8],), source="repo", max_examples=3)
-    assert [example.author_time for example in found.examples] == [1007, 1008, 1009]
+def test_a_great_commit_does_not_crowd_out_the_others() -> None:
+    great = [Example("a", f"b{n}", commit=commit(9), author_time=1009, path=f"{n}.py") for n in range(50)]
+    found = later_commits([*history(9), *great], (commit(2)[:8],), source="repo", max_examples=7)
+    assert [example.author_time for example in found.examples] == list(range(1003, 1010))
 
 
 def test_an_unknown_history_is_said() -> None:
