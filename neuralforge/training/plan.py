@@ -50,7 +50,7 @@ WRITTEN, WRITTEN_LOW = 4, 1
 # Completions that are written out when time is short.
 FEW_WRITTEN = 12
 # One decoding step of a small batch costs about as much as this many tokens of a long forward pass.
-DECODING = 400
+DECODING = 150
 
 
 @dataclass(frozen=True, slots=True)
