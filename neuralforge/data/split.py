@@ -8,10 +8,13 @@ held out, chosen by a hash of their path. Either way, what is nearly a held-out 
 import hashlib
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from neuralforge.data.cleaning.duplicates import NearDuplicates, content_key
 from neuralforge.data.records import Example, Funnel
 from neuralforge.errors import UserError
+
+Item = TypeVar("Item")
 
 # The judge's intervals are drawn over commits: with fewer than about ten, they say little.
 WANTED_COMMITS = 10
@@ -75,7 +78,7 @@ def split(examples: Sequence[Example], options: SplitOptions, funnel: Funnel) ->
     if len(examples) < 2:
         return _ordered(examples, list(range(len(examples))), [], "time")
     target = min(options.at_most, max(1, round(options.fraction * len(examples))))
-    commits = _groups(
+    commits = grouped(
         (index for index, example in enumerate(examples) if example.author_time is not None),
         lambda index: examples[index].commit or str(examples[index].author_time),
     )
@@ -129,11 +132,11 @@ def _newest(examples: Sequence[Example], commits: dict[Hashable, list[int]], tar
 
 def _whole_files(examples: Sequence[Example], target: int) -> tuple[str, list[int]]:
     """Examples of whole files in the order of a hash of their path; single examples where there are no paths."""
-    files = _groups(range(len(examples)), lambda index: examples[index].path or content_key(examples[index]))
+    files = grouped(range(len(examples)), lambda index: examples[index].path or content_key(examples[index]))
     by = "file" if any(example.path for example in examples) else "content"
     if len(files) < 2:
         by = "content"
-        files = _groups(range(len(examples)), lambda index: content_key(examples[index]))
+        files = grouped(range(len(examples)), lambda index: content_key(examples[index]))
     if len(files) < 2:
         return by, [0]
     hashed = sorted(
@@ -154,15 +157,15 @@ def spread(examples: Sequence[Example], candidates: Sequence[int], count: int) -
     if len(candidates) <= count:
         return list(candidates)
     by_content = sorted(candidates, key=lambda index: (content_key(examples[index]), index))
-    commits = _groups(by_content, lambda index: examples[index].commit or examples[index].author_time or 0)
+    commits = grouped(by_content, lambda index: examples[index].commit or examples[index].author_time or 0)
     turns = [
-        _in_turn(list(_groups(members, lambda index: examples[index].path or "").values()))
+        in_turn(list(grouped(members, lambda index: examples[index].path or "").values()))
         for members in commits.values()
     ]
-    return _in_turn(turns)[:count]
+    return in_turn(turns)[:count]
 
 
-def _in_turn(groups: Sequence[Sequence[int]]) -> list[int]:
+def in_turn(groups: Sequence[Sequence[Item]]) -> list[Item]:
     """First of each group, then second of each, and so on."""
     longest = max(map(len, groups), default=0)
     return [group[position] for position in range(longest) for group in groups if position < len(group)]
@@ -183,11 +186,12 @@ def _completion(example: Example) -> str:
     return text if len(text) >= 40 else f"{example.prefix.rstrip()[-80:]}\0{text}"
 
 
-def _groups(items: Iterable[int], key: Callable[[int], Hashable]) -> dict[Hashable, list[int]]:
-    grouped: dict[Hashable, list[int]] = {}
+def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> dict[Hashable, list[Item]]:
+    """Items of equal ``key`` together, in the order in which they come."""
+    found: dict[Hashable, list[Item]] = {}
     for item in items:
-        grouped.setdefault(key(item), []).append(item)
-    return grouped
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def _ordered(examples: Sequence[Example], training: Sequence[int], held_out: Sequence[int], by: str) -> Split:

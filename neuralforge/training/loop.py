@@ -120,7 +120,7 @@ def run(
         validation: sequences for early stopping and the choice of the best weights; never the ones judged later.
         store: where checkpoints go; None keeps none.
         resume: go on from the newest good checkpoint in ``store``.
-        pace: called after each step with (steps done, steps planned); returns the steps to plan for now on.
+        pace: called after each step with (steps done, steps planned); returns the steps to plan from now on.
         gradients: called with each step's gradients before they are clipped.
 
     Raises:

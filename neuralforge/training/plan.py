@@ -176,8 +176,15 @@ def make_plan(
         length = min(CHOSEN_LENGTH, _context(trainer))
     settings = trainer.settings = replace(trainer.settings, max_length=length)
     held_out = encode(split.held_out, trainer.base, max_length=length)
+    validation, training, deadline = 0, None, None
     selection = None if budget is None else Selection(trainer, split.train, HeldOut(held_out))
-    sequences = _sequences(trainer, split.train, held_out) if selection is None else selection.first(MEASURED)
+    if selection is None:
+        if settings.early_stopping_patience and settings.epochs > 1 and len(split.train) >= FEWEST_TO_VALIDATE:
+            validation = VALIDATED
+        chosen = _all(trainer, split.train, validation, held_out)
+        sequences = chosen.sequences
+    else:
+        sequences = selection.first(MEASURED)
     if not sequences or not held_out:
         raise DataError(f"No example fits into {length} tokens.", "Raise --max-length.")
     batch = settings.batch_size * settings.gradient_accumulation
@@ -186,11 +193,7 @@ def make_plan(
     step_seconds = batch * mean_length * pulse.train
     judging = _judging(config, held_out, pulse)
     notes: list[str] = []
-    validation, training, deadline = 0, None, None
     if budget is None or selection is None:
-        if settings.early_stopping_patience and settings.epochs > 1 and len(split.train) >= FEWEST_TO_VALIDATE:
-            validation = VALIDATED
-        chosen = _all(trainer, split.train, validation, held_out)
         steps = most = settings.steps(len(chosen.sequences))
         epochs = settings.epochs
     else:
@@ -239,7 +242,7 @@ def make_plan(
     for note in notes:
         emit(Note(note))
     if trainer.report.too_long:
-        emit(Note(f"{trainer.report.too_long} examples do not fit into {length} tokens and are left out."))
+        emit(Note(f"Examples left out because they do not fit into {length} tokens: {trainer.report.too_long:,}."))
     if trainer.report.clipped_contexts:
         emit(Note(f"The context of {trainer.report.clipped_contexts} sequences is clipped at its far end.", "debug"))
     return plan, chosen
@@ -279,12 +282,8 @@ def _all(trainer: LoRATrainer, train: Sequence[Example], validation: int, held_o
     drawn = [example for index, example in enumerate(train) if index in kept_out]
     rest = [example for index, example in enumerate(train) if index not in kept_out]
     validating = encode(drawn, trainer.base, max_length=trainer.settings.max_length)
-    return Chosen(rest, _sequences(trainer, rest, [*held_out, *validating]), validating)
-
-
-def _sequences(trainer: LoRATrainer, train: Sequence[Example], held_out: Sequence[Encoded]) -> list[Encoded]:
-    unlearned = HeldOut(held_out).unlearned
-    return [one for one in map(unlearned, trainer.encode(train)) if one.loss.any()]
+    unlearned = HeldOut([*held_out, *validating]).unlearned
+    return Chosen(rest, [one for one in map(unlearned, trainer.encode(rest)) if one.loss.any()], validating)
 
 
 def check_resources(plan: TrainingPlan, *folders: Path) -> None:

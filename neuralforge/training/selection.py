@@ -13,6 +13,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from neuralforge.data.records import Example
+from neuralforge.data.split import grouped, in_turn
 from neuralforge.tokens.encoding import Encoded
 from neuralforge.tokens.overlap import HeldOut, grams
 
@@ -69,31 +70,21 @@ def _newest_first(trainer: LoRATrainer, train: Sequence[Example]) -> Iterator[En
     def time(index: int) -> tuple[int, str]:
         return train[index].author_time or 0, train[index].commit or ""
 
+    def encoded(indices: Sequence[int]) -> Iterator[Encoded]:
+        made = [
+            replace(one, example=indices[one.example], others=tuple(indices[other] for other in one.others))
+            for one in trainer.encode([train[index] for index in indices])
+        ]
+        made.sort(key=lambda one: time(one.example), reverse=True)
+        for _, commit in groupby(made, key=lambda one: time(one.example)):
+            files = grouped(commit, lambda one: train[one.example].path or "")
+            yield from in_turn([sequences[::-1] for sequences in files.values()])
+
     waiting: list[int] = []
     order = sorted(range(len(train)), key=time, reverse=True)
     for _, commit in groupby(order, key=time):
         waiting += commit
         if len(waiting) >= CHUNK:
-            yield from _encoded(trainer, train, waiting)
+            yield from encoded(sorted(waiting))
             waiting = []
-    yield from _encoded(trainer, train, waiting)
-
-
-def _encoded(trainer: LoRATrainer, train: Sequence[Example], indices: list[int]) -> Iterator[Encoded]:
-    indices = sorted(indices)
-    made = trainer.encode([train[index] for index in indices])
-    placed = [
-        replace(one, example=indices[one.example], others=tuple(indices[other] for other in one.others)) for one in made
-    ]
-
-    def time(one: Encoded) -> tuple[int, str]:
-        return train[one.example].author_time or 0, train[one.example].commit or ""
-
-    for _, commit in groupby(sorted(placed, key=time, reverse=True), key=time):
-        files: dict[str, list[Encoded]] = {}
-        for one in commit:
-            files.setdefault(train[one.example].path or "", []).append(one)
-        waiting = list(files.values())
-        while waiting:
-            yield from (sequences.pop() for sequences in waiting)
-            waiting = [sequences for sequences in waiting if sequences]
+    yield from encoded(sorted(waiting))

@@ -296,6 +296,19 @@ def test_few_examples_are_warned_of(settings: Callable[..., TrainConfig]) -> Non
     )
 
 
+def test_what_does_not_fit_is_counted_once(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    for name, numbers in (("train", range(24)), ("eval", range(30, 36))):
+        rows = [{"context": "import os\n\n\n", "completion": function(number)} for number in numbers]
+        if name == "train":
+            rows.append({"context": "", "completion": "".join(function(number) for number in range(100, 108))})
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"from_git": ..., "train_file": str(tmp_path / "train.jsonl"), "eval_file": str(tmp_path / "eval.jsonl")}
+    seen: list[Event] = []
+    train(settings(dataset=data, run={"dry_run": True}), emit=seen.append)
+    told = [event.message for event in seen if isinstance(event, Note) and "do not fit" in event.message]
+    assert told == ["Examples left out because they do not fit into 128 tokens: 1."]
+
+
 def test_a_budget_plans_what_fits_and_ends(settings: Callable[..., TrainConfig]) -> None:
     result = train(settings(run={"budget": 20.0}))
     assert package(result).exists()
