@@ -14,7 +14,7 @@ import neuralforge
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "transformers", "peft", "datasets", "tensorboard", "wandb"}
 # What the overview must not pay for; each of these costs 25 to 85 ms of a process that starts in 25.
-SLOW = {*HEAVY, "pydantic", "rich", "yaml", "numpy", "git", "psutil", "safetensors", "datasketch", "gguf", "asyncio"}
+SLOW = {*HEAVY, "pydantic", "rich", "yaml", "numpy", "git", "psutil", "safetensors", "rensa", "gguf", "asyncio"}
 
 PROBE = """
 import json, sys

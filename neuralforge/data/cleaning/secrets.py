@@ -321,6 +321,8 @@ def _named(text: str) -> Iterator[tuple[int, int]]:
 def _open_ended(line: str) -> bool:
     """Does ``line`` end in a secret's name, or with one and an operator, so that the value may be on the next?"""
     end = line[-60:].rstrip(" \t\\=:>(,\"'])")
+    if not end.lower().endswith(_NAMES):
+        return False
     return any(_OPEN.fullmatch(line, max(0, len(line) - 60) + stop) for _, stop in _named(end) if stop == len(end))
 
 
