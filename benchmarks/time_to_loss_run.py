@@ -67,6 +67,7 @@ def train_ours(settings: Record, folder: Path) -> Record:
     from neuralforge.models.loading import load_base_model
     from neuralforge.runs.events import Evaluated, Event, Step
     from neuralforge.tokens.encoding import Encoded
+    from neuralforge.tokens.overlap import HeldOut
     from neuralforge.training.loop import steps_per_epoch
     from neuralforge.training.scoring import score
     from neuralforge.training.trainer import LoRATrainer
@@ -93,7 +94,9 @@ def train_ours(settings: Record, folder: Path) -> Record:
         early_stopping_patience=0, seed=settings["seed"],
     )  # fmt: skip
     examples = list(read_examples(folder / "train.jsonl"))
-    encoded = trainer.encode(examples)
+    # As `train` does: what context would give away of a held-out completion carries no loss.
+    unlearned = HeldOut(held_out).unlearned
+    encoded = [one for one in map(unlearned, trainer.encode(examples)) if one.loss.any()]
     before = np.concatenate([one.nll for one in score(trainer.base, held_out)])
     watch.start(float(before.mean(dtype=np.float64)))
 

@@ -10,6 +10,11 @@ def home() -> Path:
     return Path(override).expanduser() if override else Path.home() / ".neuralforge"
 
 
+def expanded(text: str) -> Path:
+    """``text`` as a path, ``~`` and ``~user`` replaced by the home folder where there is one."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111 — the other one raises when there is no such user
+
+
 def models_cache() -> Path:
     """Converted base models, one folder each."""
     return home() / "models"

@@ -80,11 +80,15 @@ class DataInfo:
 
 @dataclass(frozen=True, slots=True)
 class CommitInfo:
-    """The history trained on: oldest and newest commit, and how many of them gave an example."""
+    """The history trained on: oldest and newest commit, and how many of them gave an example.
+
+    ``until`` is the author time of the newest, in seconds since 1970.
+    """
 
     first: str
     last: str
     count: int
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,12 @@ class Manifest:
             },
             "commits": None
             if self.commits is None
-            else {"first": self.commits.first, "last": self.commits.last, "count": self.commits.count},
+            else {
+                "first": self.commits.first,
+                "last": self.commits.last,
+                "count": self.commits.count,
+                **({} if self.commits.until is None else {"until": self.commits.until}),
+            },
             "verdict": None if self.verdict is None else dict(self.verdict),
             "training": dict(self.training),
             "files": {name: {"digest": part.digest, "size": part.size} for name, part in sorted(self.files.items())},
@@ -305,6 +314,7 @@ def _commits(fields: Fields) -> CommitInfo:
         first=fields.text("first", _COMMIT),
         last=fields.text("last", _COMMIT),
         count=fields.integer("count", 0, _MANY),
+        until=fields.integer("until", 0, 1 << 35) if fields.has("until") else None,
     )
     fields.finish()
     return commits

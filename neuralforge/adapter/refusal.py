@@ -34,7 +34,6 @@ Reason = Literal[
     "tensor-shape",
     "tensor-value",
     "wrong-base",
-    "wrong-rank",
     "wrong-tensors",
 ]
 

@@ -101,7 +101,12 @@ class Fields:
         if not self.has(key):
             return None
         value = self._take(key)
-        if not isinstance(value, list) or len(value) != 2 or not all(map(is_number, value)) or value[0] > value[1]:
+        if (
+            not isinstance(value, list)
+            or len(value) != 2
+            or not all(is_number(bound) and -1e12 <= bound <= 1e12 for bound in value)
+            or value[0] > value[1]
+        ):
             self._error(key, "must be [low, high] or null")
             return None
         return [float(item) for item in value]

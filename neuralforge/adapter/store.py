@@ -106,7 +106,7 @@ def resolve(reference: str | Path) -> Path:
         matches = _matching(text)
         if matches:
             return max(matches, key=lambda each: ("-" not in each.version, version_key(each.version))).path
-    path = Path(text).expanduser()
+    path = paths.expanded(text)
     if path.exists() and (looks_like_path or path.is_dir()):
         return path
     if looks_like_path:

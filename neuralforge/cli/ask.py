@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from neuralforge.adapter.manifest import slug
 from neuralforge.errors import UserError
 
 
@@ -52,8 +53,7 @@ def ask_for_training(given: dict[str, tuple[str, Any]]) -> dict[str, tuple[str, 
 def suggested_name(source: str) -> str:
     """A valid adapter name from the last part of a path or URL."""
     last = source.rstrip("/\\").replace("\\", "/").rpartition("/")[2].removesuffix(".git").removesuffix(".jsonl")
-    kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-") else "-" for letter in last)
-    return kept.strip("._-")[:64] or "adapter"
+    return slug(last)
 
 
 def _is_repository(folder: Path) -> bool:

@@ -49,7 +49,7 @@ JudgedRepo = Annotated[
 ]
 OnDevice = Annotated[str, typer.Option("--device", metavar="NAME", help="cpu, mps, cuda or cuda:N.")]
 Precision = Annotated[
-    str | None, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16; chosen if left out.")
+    str | None, typer.Option("--dtype", metavar="NAME", help="fp32, bf16 or fp16; what is fast here if left out.")
 ]
 JudgeAtMost = Annotated[int, typer.Option("--max-examples", metavar="N", min=1, help="Judge on at most this many.")]
 GenerateLimit = Annotated[

@@ -61,7 +61,9 @@ class TrainingSection(Section):
         default=4.0, gt=0, le=64, description="rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354)"
     )
     scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="decay after the warm-up")
-    epochs: Int = Field(default=3, ge=1, le=1000, description="passes over the examples; a budget may choose fewer")
+    epochs: Int = Field(
+        default=3, ge=1, le=1000, description="passes over the examples; with a budget at most so many, 4 if not given"
+    )
     warmup_steps: Int | None = Field(default=None, ge=0, le=10**6, description="steps of linear warm-up")
     warmup_ratio: Float = Field(default=0.05, ge=0, le=0.5, description="warm-up as a share of all steps")
     weight_decay: Float = Field(default=0.0, ge=0, le=1, description="decoupled weight decay")
@@ -77,7 +79,7 @@ class TrainingSection(Section):
         description="learn only what was typed, not the code around it (prompts of other data are never learned)",
     )
     early_stopping_patience: Int = Field(
-        default=3, ge=0, le=1000, description="evaluations without gain; 0 never stops early"
+        default=3, ge=0, le=1000, description="evaluations without gain; 0 never stops early, nor does a budget"
     )
     eval_every: Int | None = Field(
         default=None, ge=1, le=10**6, description="steps between evaluations; chosen when not given"
@@ -132,7 +134,7 @@ class EvaluationSection(Section):
     """How thoroughly base and adapter are compared on the held-out examples."""
 
     generate_limit: Int = Field(
-        default=50, ge=0, le=100_000, description="examples that both complete; 0 completes none"
+        default=32, ge=0, le=100_000, description="examples that both complete; 0 completes none"
     )
 
 

@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
+from neuralforge import paths
+from neuralforge.adapter.manifest import NAME, slug
+
 ALL_LINEAR = "all-linear"
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,127}")
@@ -77,16 +80,22 @@ def _printable(value: str) -> str:
     return value
 
 
+def _adapter_name(value: str) -> str:
+    if not re.fullmatch(NAME, value):
+        raise ValueError(f"should be lower-case letters, digits and . _ - between them, such as {slug(value)}")
+    return value
+
+
 def _place(value: Any) -> Any:
     if isinstance(value, str):
         if not value.strip():
             raise ValueError("should not be empty")
-        return Path(_printable(value)).expanduser()
+        return paths.expanded(_printable(value))
     return value
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096), AfterValidator(_printable)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Name = Annotated[str, AfterValidator(_adapter_name)]
 Device = Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")]
 Place = Annotated[Path, BeforeValidator(_place)]
 Words = Annotated[tuple[Text, ...], BeforeValidator(_listed)]

@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from neuralforge.data.languages import common_name
 from neuralforge.data.records import Example
 from neuralforge.errors import DataError
 
@@ -31,6 +32,11 @@ _HALF_CHARACTER = re.compile(r"[\ud800-\udfff]")
 
 _TEXT_FIELDS = ("language", "path", "commit", "author", "licence", "kind")
 _NUMBER_FIELDS = ("offset", "author_time")
+# Those that are counted by, and told to people.
+_NAMES = frozenset({"language", "commit", "licence"})
+_LONGEST_NAME = 200
+# Characters; seconds since 1970, from 881 to 3058.
+_BOUNDS = {"offset": (0, 1 << 40), "author_time": (-(1 << 35), 1 << 35)}
 
 
 class BadRecord(DataError):
@@ -142,8 +148,7 @@ def _build(record: Mapping[str, Any], kind: str, prefix: str, completion: str, s
         fields = {**_provenance(metadata, strict=False), **fields}
     if fields.get("kind") not in KINDS:
         fields["kind"] = kind
-    language = fields.pop("language", None)
-    fields["language"] = language.strip().lower() if language and language.strip() else "text"
+    fields["language"] = common_name(fields.get("language") or "text")
     return Example(prefix=prefix, completion=completion, suffix=suffix, **fields)
 
 
@@ -155,6 +160,10 @@ def _provenance(source: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
         if value is None and name == "licence":
             value = source.get("license")
         if isinstance(value, str):
+            if name in _NAMES and not (len(value) <= _LONGEST_NAME and value.isprintable()):
+                if strict and name != "licence":
+                    raise BadRecord("broken text", f"{name!r} must be a short name without control characters")
+                continue
             # A name or an address in clear is not stored: only the digest form that can be erased by.
             if name != "author" or _AUTHOR.fullmatch(value):
                 found[name] = value
@@ -165,7 +174,11 @@ def _provenance(source: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, int) and not isinstance(value, bool):
-            found[name] = value
+            low, high = _BOUNDS[name]
+            if low <= value <= high:
+                found[name] = value
+            elif strict:
+                raise BadRecord("wrong value", f"{name!r} must be from {low:,} to {high:,}, not {value:,}")
         elif value is not None and strict:
             raise BadRecord("wrong type", f"{name!r} must be a whole number, not {_type_name(value)}")
     return found

@@ -171,6 +171,16 @@ _ALIASES: dict[str, str] = {
 _BY_EXTENSION = {extension: name for name, listed in _EXTENSIONS.items() for extension in listed.split()}
 
 
+def common_name(name: str) -> str:
+    """The name of a language however it was written, in lower case; one that nobody here knows stays as it is.
+
+    >>> common_name("JS"), common_name(" C++"), common_name("Klingon")
+    ('javascript', 'c++', 'klingon')
+    """
+    plain = name.strip().lower()
+    return _ALIASES.get(plain, plain)
+
+
 @lru_cache(maxsize=65_536)
 def language_of(path: str) -> str | None:
     """The language of a file by its name, or None when nothing is known about it.

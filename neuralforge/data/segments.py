@@ -91,7 +91,7 @@ def cut(lines: Sequence[str], start: int, end: int) -> Iterator[Piece]:
             group = unit
         else:
             apart = unit.start > group.end
-            chars = group.chars + unit.chars + unit.start - group.end
+            chars = _chars(lines, group.start, unit.end)
             if chars > _GROUP_CHARS or (apart and group.chars >= _ENOUGH) or _skipped(lines, group.end, unit.start):
                 yield group
                 group = unit
@@ -99,6 +99,18 @@ def cut(lines: Sequence[str], start: int, end: int) -> Iterator[Piece]:
                 group = Piece(group.start, unit.end, False, chars)
     if group is not None:
         yield group
+
+
+def left_out(lines: Sequence[str], start: int, end: int, pieces: Sequence[Piece]) -> int:
+    """Stretches with content between ``start`` and ``end`` that none of ``pieces`` (from ``cut``) covers."""
+    ends = [start, *(piece.end for piece in pieces)]
+    starts = [*(piece.start for piece in pieces), end]
+    return sum(_skipped(lines, one, other) for one, other in zip(ends, starts, strict=True))
+
+
+def _chars(lines: Sequence[str], start: int, end: int) -> int:
+    """Characters of lines, with one newline each."""
+    return sum(map(len, lines[start:end])) + end - start
 
 
 def _skipped(lines: Sequence[str], start: int, end: int) -> bool:
@@ -122,16 +134,16 @@ def _inside(lines: Sequence[str], unit: Piece, header: int) -> Iterator[Piece]:
     body = header + 1
     while body < unit.end and lines[body].strip() and _CONTINUING.match(lines[body], 0, _LOOK):
         body += 1
-    opening_chars = sum(map(len, lines[unit.start : body])) + body - unit.start
+    opening_chars = _chars(lines, unit.start, body)
     opened = opening_chars > MAX_CHARS
     for part in _fitting(lines, body, unit.end):
         if opened:
             yield part
             continue
         opened = True
-        gap = part.start - body
-        if not part.definition and opening_chars + part.chars + gap <= MAX_CHARS:
-            yield Piece(unit.start, part.end, False, opening_chars + part.chars + gap)
+        together = _chars(lines, unit.start, part.end)
+        if not part.definition and together <= MAX_CHARS and not _skipped(lines, body, part.start):
+            yield Piece(unit.start, part.end, False, together)
         else:
             yield Piece(unit.start, body, False, opening_chars)
             yield part
@@ -166,7 +178,7 @@ def _units(lines: Sequence[str], start: int, end: int) -> Iterator[Piece]:
 
 
 def _unit(lines: Sequence[str], start: int, end: int, base: int) -> Piece:
-    chars = sum(map(len, lines[start:end])) + end - start
+    chars = _chars(lines, start, end)
     piece = Piece(start, end, False, chars)
     if _header(lines, piece) is None:
         return piece

@@ -6,6 +6,7 @@ held out, chosen by a hash of their path. Either way, what is nearly a held-out 
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -16,6 +17,7 @@ from neuralforge.errors import UserError
 
 Item = TypeVar("Item")
 
+_HASH = re.compile(r"[0-9a-f]{4,64}")
 # The judge's intervals are drawn over commits: with fewer than about ten, they say little.
 WANTED_COMMITS = 10
 # Held-out commits never take more than this share, so that a giant newest commit does not eat the training set.
@@ -197,14 +199,15 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> dict[Hash
 def _ordered(examples: Sequence[Example], training: Sequence[int], held_out: Sequence[int], by: str) -> Split:
     train = [examples[index] for index in training]
     future = [examples[index] for index in held_out]
-    return Split(train, future, _span(train), _span(future), by)
+    return Split(train, future, span(train), span(future), by)
 
 
-def _span(examples: Sequence[Example]) -> tuple[str, ...]:
+def span(examples: Sequence[Example]) -> tuple[str, ...]:
+    """The oldest and the newest commit of ``examples``; () where no example names both a commit and its time."""
     timed = [
         (example.author_time, example.commit)
         for example in examples
-        if example.commit is not None and example.author_time is not None
+        if example.commit is not None and example.author_time is not None and _HASH.fullmatch(example.commit)
     ]
     if timed:
         return (min(timed)[1], max(timed)[1])

@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     from neuralforge.tokens.encoding import Encoded
     from neuralforge.training.scoring import Scored
 
-# Examples that are continued together.
-BATCH = 16
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How much is written out: ``limit`` examples (0: none), ``tokens`` of each, ``batch`` together.
+
+    Larger batches write faster and need more memory.
+    """
+
+    limit: int = 32
+    tokens: int = 48
+    batch: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ def completion_span(loss: NDArray[np.bool_]) -> tuple[int, int]:
 
 
 def write_out(
-    base: BaseModel, starts: Sequence[Start], *, batch_size: int = BATCH, emit: Emit = silent, detail: str = ""
+    base: BaseModel, starts: Sequence[Start], *, batch_size: int, emit: Emit = silent, detail: str = ""
 ) -> list[str]:
     """Greedy completions, each of as many tokens as its target has, or fewer if the model ends the text."""
     stop = _end(base)
@@ -110,15 +119,14 @@ def write_out(
     for begin in range(0, len(waiting), batch_size):
         batch = [starts[index] for _, index in waiting[begin : begin + batch_size]]
         heads = [[] if base.encoder_decoder else start.known for start in batch]
-        longest = waiting[begin : begin + batch_size][-1][0]
         written = generate(
             base,
             [start.prompt + head for start, head in zip(batch, heads, strict=True)],
-            max_new_tokens=longest,
+            max_new_tokens=[missing for missing, _ in waiting[begin : begin + batch_size]],
             stop=stop,
         )
         for (_, index), head, tail in zip(waiting[begin:], heads, written, strict=False):
-            done[index] = [*head, *tail][: len(starts[index].target)]
+            done[index] = [*head, *tail]
         emit(Progress(begin + len(batch), len(waiting), "completions", detail))
     return [decode(base, done[index]) for index in range(len(starts))]
 

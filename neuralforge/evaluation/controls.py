@@ -142,7 +142,7 @@ def control_examples(count: int, *, seed: int = 0, emit: Emit = silent) -> list[
         DataError: this Python carries no readable standard library, or too little of it.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    options = SourceOptions(languages=("python",), pattern="*.py", skip_bad=True)
+    options = SourceOptions(languages=("python",), patterns=("*.py",), skip_bad=True)
     found: list[Example] = []
     funnel = Funnel()
     for package in PACKAGES:

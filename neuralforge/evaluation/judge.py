@@ -15,7 +15,7 @@ from neuralforge.data.split import evenly_spaced
 from neuralforge.errors import DataError
 from neuralforge.evaluation.bootstrap import choose_units
 from neuralforge.evaluation.compare import compare
-from neuralforge.evaluation.completions import BATCH, Start, decode, piece_texts, write_out
+from neuralforge.evaluation.completions import Start, Writing, decode, piece_texts, write_out
 from neuralforge.evaluation.metrics import ScoreTable, blank_lead, edit_similarity, tabulate
 from neuralforge.evaluation.subject import adapter_off
 from neuralforge.evaluation.verdict import Sample, Verdict, decide
@@ -24,8 +24,7 @@ from neuralforge.runs.events import Emit, Phase, silent
 from neuralforge.tokens.encoding import Encoded
 from neuralforge.training.scoring import Scored, score, score_pair
 
-GENERATE_LIMIT = 32
-GENERATE_TOKENS = 48
+_USUAL = Writing()
 _PROMPT_LINES = 10
 _PROMPT_CHARACTERS = 700
 
@@ -46,9 +45,7 @@ def judge(
     train_commits: Sequence[str] = (),
     held_out_commits: Sequence[str] = (),
     emit: Emit = silent,
-    generate_limit: int = GENERATE_LIMIT,
-    generate_tokens: int = GENERATE_TOKENS,
-    generate_batch: int = BATCH,
+    writing: Writing = _USUAL,
     seed: int = 0,
 ) -> Verdict:
     """Score base and adapter on held-out examples and reach a verdict.
@@ -60,23 +57,14 @@ def judge(
         train_commits: oldest and newest commit trained on.
         held_out_commits: oldest and newest commit of ``examples``; () when they are not known to be later.
         emit: told about progress.
-        generate_limit: examples that are written out (0: no edit similarity, no samples).
-        generate_tokens: tokens of each completion that are generated.
-        generate_batch: examples that are written out together; fewer need less memory.
+        writing: how much of the completions is written out; without any there is no edit similarity and no sample.
         seed: of the resampling.
 
     Raises:
         DataError: no example has a token to predict.
     """
     emit(Phase("judge", f"{len(examples)} held-out examples, base and adapter"))
-    pair = measure_pair(
-        base,
-        encoded,
-        emit=emit,
-        generate_limit=generate_limit,
-        generate_tokens=generate_tokens,
-        generate_batch=generate_batch,
-    )
+    pair = measure_pair(base, encoded, emit=emit, writing=writing)
     return reach_verdict(examples, pair, train_commits=train_commits, held_out_commits=held_out_commits, seed=seed)
 
 
@@ -107,9 +95,7 @@ def measure_pair(
     encoded: Sequence[Encoded],
     *,
     emit: Emit = silent,
-    generate_limit: int = GENERATE_LIMIT,
-    generate_tokens: int = GENERATE_TOKENS,
-    generate_batch: int = BATCH,
+    writing: Writing = _USUAL,
 ) -> tuple[Measured, Measured]:
     """Measure without and with the attached adapter, sharing what the two passes have in common.
 
@@ -118,8 +104,8 @@ def measure_pair(
     """
     off, on = score_pair(base, encoded, emit=emit)
     with adapter_off(base):
-        before = _measured(base, encoded, off, generate_limit, generate_tokens, generate_batch, emit, "base")
-    after = _measured(base, encoded, on, generate_limit, generate_tokens, generate_batch, emit, "adapter")
+        before = _measured(base, encoded, off, writing, emit, "base")
+    after = _measured(base, encoded, on, writing, emit, "adapter")
     return before, after
 
 
@@ -128,9 +114,7 @@ def measure(
     encoded: Sequence[Encoded],
     *,
     emit: Emit = silent,
-    generate_limit: int = GENERATE_LIMIT,
-    generate_tokens: int = GENERATE_TOKENS,
-    generate_batch: int = BATCH,
+    writing: Writing = _USUAL,
 ) -> Measured:
     """Measure the model as it is, adapter included where one is attached.
 
@@ -138,16 +122,14 @@ def measure(
         DataError: no example has a token to predict.
     """
     scored = score(base, encoded, emit=emit)
-    return _measured(base, encoded, scored, generate_limit, generate_tokens, generate_batch, emit, "adapter")
+    return _measured(base, encoded, scored, writing, emit, "adapter")
 
 
 def _measured(
     base: BaseModel,
     encoded: Sequence[Encoded],
     scored: Sequence[Scored],
-    limit: int,
-    tokens: int,
-    batch_size: int,
+    writing: Writing,
     emit: Emit,
     detail: str,
 ) -> Measured:
@@ -163,14 +145,14 @@ def _measured(
     for position, item in enumerate(encoded):
         if item.loss.any():
             first.setdefault(item.example, position)
-    rows = evenly_spaced(len(table), limit)
+    rows = evenly_spaced(len(table), writing.limit)
     positions = [first[int(table.examples[row])] for row in rows]
     starts = []
     for position in positions:
         item = encoded[position]
         given = blank_lead(pieces(item.ids[item.loss].tolist()))
-        starts.append(Start.of(item, scored[position], tokens, given))
-    written = write_out(base, starts, batch_size=batch_size, emit=emit, detail=detail)
+        starts.append(Start.of(item, scored[position], writing.tokens, given))
+    written = write_out(base, starts, batch_size=writing.batch, emit=emit, detail=detail)
     texts = {row: (decode(base, start.target), text) for row, start, text in zip(rows, starts, written, strict=True)}
     return Measured(table.with_similarity(rows, [edit_similarity(*pair) for pair in texts.values()]), texts)
 

@@ -14,7 +14,7 @@ from neuralforge.evaluation.completions import completion_span
 from neuralforge.evaluation.prompts import neutral_prompts
 from neuralforge.evaluation.subject import adapter_off
 from neuralforge.models.base import BaseModel
-from neuralforge.models.generation import generate
+from neuralforge.models.generation import context_length, generate
 from neuralforge.runs.events import Emit, Phase, Progress, silent
 
 if TYPE_CHECKING:
@@ -86,11 +86,17 @@ def measure_speed(
 
 
 def prompts_for(base: BaseModel, encoded: Sequence[Encoded], most: int = PROMPTS) -> list[list[int]]:
-    """Prompts to time: what stands before the completions of some examples, or neutral ones without examples."""
+    """Prompts to time: what stands before the completions of some examples, or neutral ones without examples.
+
+    Of a prompt that leaves no room for ``NEW_TOKENS``, the end.
+    """
+    positions = context_length(base)
+    room = None if positions is None else positions - NEW_TOKENS
     usable = [item for item in encoded if item.loss.any() and not item.loss[0]]
     if usable:
         step = max(1, len(usable) // most)
-        return [item.ids[: completion_span(item.loss)[0]].tolist() for item in usable[::step][:most]]
+        prompts = (item.ids[: completion_span(item.loss)[0]].tolist() for item in usable[::step][:most])
+        return [prompt if room is None else prompt[-room:] for prompt in prompts]
     texts = [text for _, text in neutral_prompts(("python", "javascript", "java"), most)]
     return [[int(token) for token in base.tokenizer(text)["input_ids"]] for text in texts]
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from neuralforge.adapter.fit import check_fits
 from neuralforge.adapter.manifest import Manifest
 from neuralforge.adapter.package import opened, read_manifest
 from neuralforge.adapter.store import resolve
 from neuralforge.data.records import Example
-from neuralforge.errors import TrustError
+from neuralforge.errors import UserError
+from neuralforge.models import places
 from neuralforge.models.base import BaseModel
 from neuralforge.models.fim import ADDED_FIM, add_fim_tokens
 from neuralforge.models.loading import load_base_model
@@ -43,6 +45,12 @@ class Subject:
         return () if commits is None else (commits.first, commits.last)
 
     @property
+    def trained_until(self) -> int | None:
+        """Author time of the newest commit trained on, seconds since 1970, None when not recorded."""
+        commits = self.manifest.commits
+        return None if commits is None else commits.until
+
+    @property
     def max_length(self) -> int:
         """Tokens of an example, as in training; 256 when not recorded."""
         recorded = self.manifest.training.get("max_length")
@@ -62,14 +70,23 @@ def find(adapter: str | Path) -> Subject:
 def load_base(
     subject: Subject, *, name: str | None = None, dtype: str | None = None, device: str = "cpu", emit: Emit = silent
 ) -> BaseModel:
-    """Load the base that the adapter was trained on (``name`` says where it is, if not where the manifest says).
+    """Load the base that the adapter was trained on; ``name`` says where it is, if it is not where it last was.
 
     Raises:
+        UserError: it is not known where it is.
         TrustError: its weights are not those the adapter was trained on.
     """
     wanted = subject.manifest.base
     emit(Phase("load", name or wanted.name))
-    base = load_base_model(name or wanted.name, dtype=dtype, device=device, emit=emit)
+    place = places.find(wanted.digest)
+    try:
+        base = load_base_model(name or str(place or wanted.name), dtype=dtype, device=device, emit=emit)
+    except UserError as failure:
+        if name is not None:
+            raise
+        raise UserError(
+            f"The base of {subject.label} cannot be loaded: {failure}", "Say where it is with --base."
+        ) from failure
     check_base(subject, base)
     if subject.manifest.training.get(ADDED_FIM):
         add_fim_tokens(base)
@@ -82,12 +99,7 @@ def check_base(subject: Subject, base: BaseModel) -> None:
     Raises:
         TrustError: the digests differ.
     """
-    if base.digest != subject.manifest.base.digest:
-        raise TrustError(
-            f"The adapter {subject.label} was trained on {subject.manifest.base.identity} "
-            f"({subject.manifest.base.digest[:19]}…), but {base.name} is {base.identity} ({base.digest[:19]}…).",
-            "Load the base it was trained on, or train again on this one.",
-        )
+    check_fits(subject.manifest, base.identity, base.digest)
 
 
 @contextlib.contextmanager

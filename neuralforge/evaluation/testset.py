@@ -41,6 +41,7 @@ def read_test_set(
     test_file: Path | None,
     from_git: str | None,
     train_commits: Sequence[str] = (),
+    trained_until: int | None = None,
     max_examples: int = MAX_EXAMPLES,
     seed: int = 0,
     emit: Emit = silent,
@@ -51,6 +52,7 @@ def read_test_set(
         test_file: JSONL in any of the known shapes; a seeded draw when it holds more than ``max_examples``.
         from_git: a repository, of which later examples are taken than were trained on.
         train_commits: oldest and newest commit that the adapter was trained on.
+        trained_until: author time of the newest, for a history in which it gives no usable example (any more).
         max_examples: at most so many.
         seed: of the draw.
         emit: told about progress.
@@ -72,7 +74,7 @@ def read_test_set(
     emit(Phase("mine", from_git))
     source = open_source("git", from_git, SourceOptions())
     found = collect(source, options=CleaningOptions(), funnel=funnel, emit=emit)
-    return later_commits(found, train_commits, source=from_git, max_examples=max_examples, emit=emit)
+    return later_commits(found, train_commits, trained_until, source=from_git, max_examples=max_examples, emit=emit)
 
 
 def _reservoir(path: Path, size: int, seed: int) -> list[Example]:
@@ -88,9 +90,15 @@ def _reservoir(path: Path, size: int, seed: int) -> list[Example]:
 
 
 def later_commits(
-    found: Sequence[Example], train_commits: Sequence[str], *, source: str, max_examples: int, emit: Emit = silent
+    found: Sequence[Example],
+    train_commits: Sequence[str],
+    trained_until: int | None = None,
+    *,
+    source: str,
+    max_examples: int,
+    emit: Emit = silent,
 ) -> TestSet:
-    """Examples written after the last commit trained on, or the newest if that is not in this history.
+    """Examples written after the last commit trained on, or the newest if it is not known when that was.
 
     Where there are more than ``max_examples``, they are drawn evenly over commits and files, as training does it.
 
@@ -101,7 +109,7 @@ def later_commits(
         raise DataError(f"No usable example was found in {source}.", "Try a repository with more history.")
     dated = sorted(found, key=lambda example: (example.author_time or 0, example.commit or ""))
     newest_trained = train_commits[-1] if train_commits else None
-    cutoff = max((e.author_time or 0 for e in found if _is(e.commit, newest_trained)), default=None)
+    cutoff = max((e.author_time or 0 for e in found if _is(e.commit, newest_trained)), default=trained_until)
     if cutoff is None:
         emit(
             Note(

@@ -27,7 +27,7 @@ class BaseModel:
     """A loaded base.
 
     Attributes:
-        name: what the user asked for (an alias, a hub id, a path).
+        name: what the user asked for (an alias, a hub id); of a folder or file, its own name without the path.
         identity: canonical id: hub id, package id or file name.
         digest: ``sha256:…`` over the weight files, stable across machines; adapters are bound to it.
         model: a transformers ``PreTrainedModel`` (decoder-only or encoder-decoder), in eval mode.

@@ -23,9 +23,18 @@ def spare_memory(model: nn.Module, low: bool = False) -> None:
       they are freed. By default that bound rises to 32 MiB as soon as such a block was freed once, and the heap of a
       long run only ever grows.
     """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_LOW if low else _THRESHOLD)
+    _libc("mallopt", _M_MMAP_THRESHOLD, _THRESHOLD_LOW if low else _THRESHOLD)
     for parameter in model.parameters():
         if parameter.device.type == "cpu":
             parameter.data = parameter.data.clone()
+
+
+def give_back() -> None:
+    """Return what the heap has free to the system: worth it between two phases of a long command (glibc only)."""
+    _libc("malloc_trim", 0)
+
+
+def _libc(function: str, *arguments: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            getattr(ctypes.CDLL(None), function)(*arguments)

@@ -27,7 +27,7 @@ def generate(
     base: BaseModel,
     prompts: Sequence[Sequence[int]],
     *,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     stop: Sequence[int] = (),
     temperature: float = 0.0,
     seed: int | None = None,
@@ -39,7 +39,7 @@ def generate(
     Args:
         base: the model as it is now; with adapters when ``base.model`` is a PeftModel with adapters enabled.
         prompts: token ids, none empty, of any lengths.
-        max_new_tokens: the most tokens a completion may have.
+        max_new_tokens: the most tokens a completion may have, for all prompts or for each.
         stop: token ids that end a completion, besides the end of text; they are not part of it.
         temperature: 0 takes the likeliest token; above 0 draws from softmax(logits / temperature).
         seed: makes drawing repeatable; prompt number i uses its own stream made of ``seed`` and i.
@@ -55,50 +55,61 @@ def generate(
     """
     import torch
 
-    if max_new_tokens < 0 or temperature < 0 or batch_size < 1:
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    if len(limits) != len(prompts) or min(limits, default=0) < 0 or temperature < 0 or batch_size < 1:
         raise UserError(
-            "Generation needs max_new_tokens >= 0, temperature >= 0 and batch_size >= 1.", "Correct the argument."
+            "Generation needs a max_new_tokens >= 0 for each prompt, temperature >= 0 and batch_size >= 1.",
+            "Correct the argument.",
         )
     # LoRA sits inside the layers, so the inner model is the adapted one, without PEFT's wrapping of each call.
     model: Any = base.model
     if hasattr(model, "get_base_model"):
         model = model.get_base_model()
-    _check(model, prompts, max_new_tokens, base.encoder_decoder)
+    _check(base, model, prompts, limits)
     ending = frozenset(stop) | {base.tokenizer.eos_token_id}
     completions: list[list[int]] = [[] for _ in prompts]
-    if max_new_tokens == 0:
-        return completions
     chooser = _Chooser(temperature, seed)
-    order = sorted(range(len(prompts)), key=lambda number: (len(prompts[number]), number))
+    wanted = (number for number, limit in enumerate(limits) if limit)
+    order = sorted(wanted, key=lambda number: (len(prompts[number]), number))
     with torch.inference_mode(), _evaluating(model):
         for first in range(0, len(order), batch_size):
             numbers = order[first : first + batch_size]
             run = _Run.begin(model, [prompts[number] for number in numbers], numbers, base)
-            for step in range(max_new_tokens):
+            while True:
                 fresh = chooser.choose(run.logits_BV, run.numbers)
                 if on_tokens is not None:
                     on_tokens(dict(zip(run.numbers, fresh, strict=True)))
                 going = [row for row, token in enumerate(fresh) if token not in ending]
                 for row in going:
                     completions[run.numbers[row]].append(fresh[row])
-                if not going or step + 1 == max_new_tokens:
+                going = [row for row in going if len(completions[run.numbers[row]]) < limits[run.numbers[row]]]
+                if not going:
                     break
                 run.keep(going)
                 run.advance([fresh[row] for row in going])
     return completions
 
 
-def _check(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, encoder_decoder: bool) -> None:
+def context_length(base: BaseModel) -> int | None:
+    """Positions that the model has, prompt and completion together; None where nothing bounds them."""
+    model: Any = base.model
+    if hasattr(model, "get_base_model"):
+        model = model.get_base_model()
+    found = None if base.encoder_decoder else getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return int(found) if found else None
+
+
+def _check(base: BaseModel, model: Any, prompts: Sequence[Sequence[int]], limits: Sequence[int]) -> None:
     rows = model.get_input_embeddings().num_embeddings
-    positions = None if encoder_decoder else getattr(model.config, "max_position_embeddings", None)
-    for number, prompt in enumerate(prompts):
+    positions = context_length(base)
+    for number, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
         if not prompt:
             raise DataError(f"Prompt {number} is empty.", "Give at least one token; a begin-of-text token will do.")
         if min(prompt) < 0 or max(prompt) >= rows:
             raise DataError(f"Prompt {number} holds a token outside 0..{rows - 1}.", "Is it from another tokenizer?")
-        if positions is not None and len(prompt) + max_new_tokens > positions:
+        if positions is not None and len(prompt) + limit > positions:
             raise DataError(
-                f"Prompt {number} has {len(prompt)} tokens; with {max_new_tokens} new ones it passes the model's "
+                f"Prompt {number} has {len(prompt)} tokens; with {limit} new ones it passes the model's "
                 f"{positions} positions.",
                 "Shorten the prompt or ask for fewer tokens.",
             )

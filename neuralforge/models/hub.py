@@ -31,7 +31,7 @@ WANTED = (
     "LICENSE*",
 )
 # Sub-folders hold other formats; consolidated files repeat the weights under other names.
-UNWANTED = ("*/*", "consolidated*", "training_args*", "optimizer*")
+UNWANTED = ("*/*", "consolidated*", "training_args*", "optimizer*", "adapter_*")
 _CONVERTER, _CONVERSION_TITLE = "SFconvertbot", "Adding `safetensors` variant of this model"
 _SECONDS_TO_ANSWER = 10.0
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from neuralforge import paths
+from neuralforge.models import places
 from neuralforge.models.base import BaseModel
 from neuralforge.models.catalogue import DEFAULT, choose_provider, find_alias, location_of
 from neuralforge.models.providers.base import BaseFiles
@@ -36,8 +38,13 @@ def load_base_model(
     provider = choose_provider(location, emit=emit)
     emit(Phase("load", name))
     base = provider.load(location, dtype=dtype, device=device, offline=offline, emit=emit)
-    base.name = name
     alias = find_alias(name)
+    place = paths.expanded(location)
+    if alias is None and place.exists():
+        base.name = base.identity
+        places.remember(base.digest, place.resolve())
+    else:
+        base.name = name
     if alias is not None:
         base.licence = base.licence or alias.licence
         if not alias.fim:  # the tokens may be there without the model ever having seen them (Qwen2.5)

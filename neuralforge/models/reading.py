@@ -25,7 +25,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
     Raises:
         UserError: it is not a model folder.
-        TrustError: its weights are in a format that can run code when opened.
+        TrustError: its weights are in a format that can run code when opened, or an adapter lies beside them.
         DataError: ``config.json`` cannot be parsed, or the weights are not there.
     """
     if not (folder / "config.json").is_file():
@@ -41,6 +41,11 @@ def check_folder(folder: Path) -> dict[str, Any]:
         raise TrustError(
             f"{folder} holds its weights as pickle files, which can run any code when they are opened.",
             "Use a version of this model in safetensors.",
+        )
+    if (folder / "adapter_config.json").exists():  # transformers would attach that adapter without a word
+        raise TrustError(
+            f"{folder} holds an adapter beside its weights, so it does not say which network it is.",
+            "Move adapter_config.json and the adapter's weights to a folder of their own.",
         )
     weight_files(folder)
     return config

@@ -16,7 +16,7 @@ import os
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -134,18 +134,6 @@ def parse(line: bytes) -> Logged | None:
         return Logged(moment, kind(**values))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def loss_curve(events: Iterable[Logged | Event]) -> list[tuple[int, float]]:
-    """(step, training loss in nats per token) in step order; a resumed run replaces the steps it repeats."""
-    curve: list[tuple[int, float]] = []
-    for item in events:
-        event = item.event if isinstance(item, Logged) else item
-        if isinstance(event, Step):
-            while curve and curve[-1][0] >= event.step:
-                curve.pop()
-            curve.append((event.step, event.loss))
-    return curve
 
 
 def _lines(path: Path, follow: bool, over: Callable[[], bool], pause: float) -> Iterator[bytes]:

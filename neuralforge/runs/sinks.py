@@ -39,7 +39,7 @@ def tensorboard(folder: Path) -> Emit:
     """Write scalars that ``tensorboard --logdir FOLDER`` shows.
 
     Raises:
-        UserError: the tensorboard package is not installed.
+        UserError: the tensorboard package is not installed, or the folder cannot be written.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -47,7 +47,13 @@ def tensorboard(folder: Path) -> Emit:
         raise UserError(
             "--tensorboard needs the tensorboard package.", "Install it with `pip install 'neuralforge[tensorboard]'`."
         ) from failure
-    writer: Any = SummaryWriter(str(folder))
+    try:
+        writer: Any = SummaryWriter(str(folder))
+    except OSError as failure:
+        raise UserError(
+            f"TensorBoard files cannot be written to {folder}: {failure.strerror or failure}.",
+            "Give --tensorboard a folder that can be written.",
+        ) from failure
 
     def emit(event: Event) -> None:
         figures = _figures(event)
@@ -64,7 +70,7 @@ def wandb(name: str, config: Mapping[str, Any]) -> Emit:
     """Report to Weights & Biases (its own environment variables choose project and mode).
 
     Raises:
-        UserError: the wandb package is not installed.
+        UserError: the wandb package is not installed, or it does not let us in.
     """
     try:
         import wandb as library
@@ -72,7 +78,13 @@ def wandb(name: str, config: Mapping[str, Any]) -> Emit:
         raise UserError(
             "--wandb needs the wandb package.", "Install it with `pip install 'neuralforge[wandb]'`."
         ) from failure
-    run: Any = library.init(name=name, config=dict(config))
+    try:
+        run: Any = library.init(name=name, config=dict(config))
+    except Exception as failure:  # its own errors, and those of the network below it
+        raise UserError(
+            f"Weights & Biases cannot be reached: {failure}",
+            "Log in with `wandb login`, set WANDB_MODE=offline, or leave out --wandb.",
+        ) from failure
 
     def emit(event: Event) -> None:
         figures = _figures(event)

@@ -31,7 +31,7 @@ class RunStatus:
         step, steps: optimiser steps done and planned.
         loss: of the last step, in nats per supervised token.
         learning_rate, gradient_norm, epoch: of the last step.
-        tokens: supervised and context tokens of all steps on the present line of history.
+        tokens: computed so far, supervised and context.
         tokens_per_second: of the last step.
         memory, peak_memory: bytes.
         validation, validation_step, best_validation: last and lowest validation loss.
@@ -144,7 +144,7 @@ class RunView:
             learning_rate=step.learning_rate if step else None,
             gradient_norm=step.gradient_norm if step else None,
             epoch=step.epoch if step else None,
-            tokens=sum(each.tokens for each in self._steps),
+            tokens=step.tokens if step else 0,
             tokens_per_second=step.tokens_per_second if step else None,
             memory=step.memory if step else 0,
             peak_memory=self._peak_memory,

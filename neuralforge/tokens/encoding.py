@@ -119,7 +119,7 @@ def encode_for_training(
     fim: bool = False,
     fim_rate: float = 0.5,
     seed: int = 0,
-    completion_only: bool = False,
+    completion_only_loss: bool = False,
     report: EncodingReport | None = None,
 ) -> list[Encoded]:
     """Like ``encode``, and examples that lie near each other in one file at one commit share a sequence.
@@ -128,7 +128,7 @@ def encode_for_training(
     as many supervised tokens again for the same work. Sequences are left-to-right wherever they are shared.
 
     Args:
-        completion_only: take loss on completions alone. Otherwise the context of mined code carries loss too, once
+        completion_only_loss: take loss on completions alone. Otherwise the context of mined code carries loss too, once
             ``OPENING`` tokens stand before it; the context of everything else (questions, inputs) never does.
     """
     report = report if report is not None else EncodingReport()
@@ -145,7 +145,7 @@ def encode_for_training(
     single = encode(chosen, base, max_length=max_length, fim=fim, fim_rate=fim_rate, seed=seed, report=report)
     single = [replace(one, example=alone[one.example]) for one in single]
     made = sorted([*single, *merged], key=lambda one: one.example)
-    if completion_only or base.encoder_decoder:
+    if completion_only_loss or base.encoder_decoder:
         return made
     marks = {base.fim.prefix, base.fim.suffix, base.fim.middle} if base.fim else set()
     return [

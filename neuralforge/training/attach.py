@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from neuralforge.adapter.refusal import Refused
 from neuralforge.errors import TrustError, UserError
 from neuralforge.models.base import BaseModel
 from neuralforge.training.network import causal
@@ -112,8 +113,10 @@ def attach_adapter(base: BaseModel, folder: Path, *, trainable: bool = False) ->
             warnings.simplefilter("ignore")
             base.model = peft.get_peft_model(causal(base), settings)
     except ValueError as failure:
-        raise TrustError(
-            f"The adapter does not fit the base {base.name}: {failure}", "Load it on the base named in its metadata."
+        raise Refused(
+            "wrong-tensors",
+            f"The adapter does not fit the base {base.name}: {failure}",
+            "Load it on the base named in its metadata.",
         ) from failure
     _full_precision(base.model)
     expected = peft.get_peft_model_state_dict(base.model)
@@ -123,7 +126,8 @@ def attach_adapter(base: BaseModel, folder: Path, *, trainable: bool = False) ->
     if missing or unknown or misshapen:
         detach(base)
         first = (missing or unknown or misshapen)[0]
-        raise TrustError(
+        raise Refused(
+            "wrong-tensors",
             f"The adapter does not fit the base {base.name}: {len(missing)} tensors are missing, {len(unknown)} have "
             f"no place and {len(misshapen)} have another shape (first: {first}).",
             "Load it on the base named in its metadata.",

@@ -43,6 +43,9 @@ class LoopState:
 def freeze(named: Mapping[str, nn.Parameter], optimiser: torch.optim.Optimizer, state: LoopState) -> dict[str, bytes]:
     """Adapter, optimiser, random generator and counters as the files of one checkpoint."""
     moments: dict[str, torch.Tensor] = {"rng": torch.get_rng_state()}
+    device = _cuda(named)
+    if device is not None:
+        moments["rng/cuda"] = torch.cuda.get_rng_state(device)
     for name, parameter in named.items():
         for key, value in optimiser.state.get(parameter, {}).items():
             moments[f"{key}/{name}"] = value.detach().cpu().contiguous()
@@ -83,14 +86,24 @@ def thaw(
         )
     moments = load(checkpoint.read(OPTIMISER))
     torch.set_rng_state(moments.pop("rng"))
+    device = _cuda(named)
+    if device is not None and "rng/cuda" in moments:
+        torch.cuda.set_rng_state(moments["rng/cuda"], device)
     restore(named, stored)
     for name, parameter in named.items():
         own = {key: moments[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in moments}
         if own:
+            # A fused optimiser counts its steps on the device, any other one on the processor.
+            apart = {"step"} if parameter.device.type != "cuda" or not optimiser.defaults.get("fused") else set()
             optimiser.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device) for key, value in own.items()
+                key: value if key in apart else value.to(parameter.device) for key, value in own.items()
             }
     return state
+
+
+def _cuda(named: Mapping[str, nn.Parameter]) -> torch.device | None:
+    """The CUDA device that the parameters are on, if they are: dropout there has a generator of its own."""
+    return next((one.device for one in named.values() if one.device.type == "cuda"), None)
 
 
 def restore(named: Mapping[str, nn.Parameter], stored: Mapping[str, torch.Tensor]) -> None:

@@ -186,7 +186,9 @@ def run(
                 and settings.eval_every
                 and (state.step % settings.eval_every == 0 or state.step == state.total)
             ):
+                base.model.eval()
                 better = _validate(network, validation, lanes, state, emit)
+                base.model.train()
                 if better and store is None:
                     best_weights = {name: value.detach().clone() for name, value in named.items()}
                 if better or state.step == state.total:

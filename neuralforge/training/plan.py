@@ -18,9 +18,10 @@ import psutil
 
 from neuralforge.data.records import Example
 from neuralforge.data.split import Split, evenly_spaced
-from neuralforge.errors import DataError, RunError
+from neuralforge.errors import DataError, RunError, UserError
+from neuralforge.models.generation import context_length
 from neuralforge.runs.events import Emit, Note, Phase, silent
-from neuralforge.tokens.encoding import Encoded, encode
+from neuralforge.tokens.encoding import Encoded, EncodingReport, encode
 from neuralforge.tokens.overlap import HeldOut
 from neuralforge.training.budget import Pulse, measure
 from neuralforge.training.checkpoint import count, trainable
@@ -94,7 +95,7 @@ class TrainingPlan:
         """What the plan changes in ``TrainSettings``."""
         changes: dict[str, Any] = {"epochs": self.epochs, "max_length": self.max_length}
         if self.training_seconds is not None:
-            changes |= {"max_steps": self.steps, "epochs": MOST_EPOCHS}
+            changes["max_steps"] = self.steps
         return changes
 
     def sentence(self) -> str:
@@ -171,11 +172,17 @@ def make_plan(
     """
     emit(Phase("plan", "measuring this machine"))
     budget = config.run.budget
-    length = trainer.settings.max_length
+    length, context = trainer.settings.max_length, context_length(trainer.base)
+    if context is not None and length > context:
+        raise UserError(
+            f"{trainer.base.name} has {context:,} positions, fewer than the {length:,} tokens of --max-length.",
+            f"Give --max-length {context} or less.",
+        )
     if length == 0 or (budget is not None and "max_length" not in config.dataset.model_fields_set):
-        length = min(CHOSEN_LENGTH, _context(trainer))
+        length = min(CHOSEN_LENGTH, context or CHOSEN_LENGTH)
     settings = trainer.settings = replace(trainer.settings, max_length=length)
-    held_out = encode(split.held_out, trainer.base, max_length=length)
+    judged = EncodingReport()
+    held_out = encode(split.held_out, trainer.base, max_length=length, report=judged)
     validation, training, deadline = 0, None, None
     selection = None if budget is None else Selection(trainer, split.train, HeldOut(held_out))
     if selection is None:
@@ -193,6 +200,9 @@ def make_plan(
     step_seconds = batch * mean_length * pulse.train
     judging = _judging(config, held_out, pulse)
     notes: list[str] = []
+    if not validation and {"early_stopping_patience", "eval_every"} & config.training.model_fields_set:
+        why = "with a budget" if budget is not None else f"with one epoch or fewer than {FEWEST_TO_VALIDATE} examples"
+        notes.append(f"Nothing is kept back to validate on {why}: it does not stop early.")
     if budget is None or selection is None:
         steps = most = settings.steps(len(chosen.sequences))
         epochs = settings.epochs
@@ -204,12 +214,13 @@ def make_plan(
                 f"{budget:.0f} seconds are too few: judging takes {judging.seconds:.0f}, one step {step_seconds:.1f}.",
                 "Give a larger --budget, a shorter --max-length or a smaller --batch-size.",
             )
+        most_epochs = settings.epochs if "epochs" in config.training.model_fields_set else MOST_EPOCHS
         steps = int(training / step_seconds)
         chosen = Chosen(split.train, selection.first(int(steps * SPARE) * batch), [])
         per_epoch = math.ceil(len(chosen.sequences) / batch)
-        epochs = min(MOST_EPOCHS, math.ceil(steps / per_epoch))
-        most = per_epoch * MOST_EPOCHS
+        most = per_epoch * most_epochs
         steps = min(steps, most)
+        epochs = math.ceil(steps / per_epoch)
         if len(judging.held_out) < len(held_out):
             notes.append(f"{len(judging.held_out)} of {len(held_out)} held-out examples are judged, to keep in time.")
         if selection.repeated:
@@ -241,10 +252,12 @@ def make_plan(
     )
     for note in notes:
         emit(Note(note))
-    if trainer.report.too_long:
-        emit(Note(f"Examples left out because they do not fit into {length} tokens: {trainer.report.too_long:,}."))
-    if trainer.report.clipped_contexts:
-        emit(Note(f"The context of {trainer.report.clipped_contexts} sequences is clipped at its far end.", "debug"))
+    for report, what in ((trainer.report, "training"), (judged, "judging")):
+        if report.too_long:
+            left = f"{report.too_long:,} examples that do not fit into {length} tokens"
+            emit(Note(f"Left out of {what}: {left}."))
+        if report.clipped_contexts:
+            emit(Note(f"In {what}, {report.clipped_contexts:,} contexts are clipped at their far end."))
     return plan, chosen
 
 
@@ -306,13 +319,6 @@ def check_resources(plan: TrainingPlan, *folders: Path) -> None:
             f"This needs about {plan.predicted_memory >> 20:,} MiB of memory; {available >> 20:,} MiB are available.",
             "Try --low-memory, a shorter --max-length or a smaller --batch-size.",
         )
-
-
-def _context(trainer: LoRATrainer) -> int:
-    from neuralforge.training.network import causal
-
-    limit = getattr(causal(trainer.base).config, "max_position_embeddings", None)
-    return int(limit) if limit else CHOSEN_LENGTH
 
 
 def _disk(trainer: LoRATrainer, split: Split) -> int:

@@ -19,7 +19,7 @@ from neuralforge.data.records import Example
 from neuralforge.errors import DataError, UserError
 from neuralforge.files import write_text
 from neuralforge.models.base import BaseModel
-from neuralforge.models.frugal import spare_memory
+from neuralforge.models.frugal import give_back, spare_memory
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
@@ -41,7 +41,7 @@ class TrainSettings:
         learning_rate: peak; None takes ``usual_rate`` of the base.
         loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
         warmup_steps: None takes ``warmup_ratio`` of all steps.
-        completion_only: take loss on completions alone, not on the context of mined code.
+        completion_only_loss: take loss on completions alone, not on the context of mined code.
         gradient_scaling: scale an fp16 loss so that small gradients survive (Micikevicius et al. 2018, arXiv
             1710.03740).
         gradient_checkpointing: recompute activations in the backward.
@@ -68,7 +68,7 @@ class TrainSettings:
     max_length: int = 384
     fim: bool = False
     fim_rate: float = 0.5
-    completion_only: bool = False
+    completion_only_loss: bool = False
     max_steps: int | None = None
     checkpoint_every: float = 60.0
 
@@ -177,7 +177,7 @@ class LoRATrainer:
             fim=one.fim,
             fim_rate=one.fim_rate,
             seed=one.seed,
-            completion_only=one.completion_only,
+            completion_only_loss=one.completion_only_loss,
             report=self.report,
         )
 
@@ -237,6 +237,7 @@ class LoRATrainer:
             gradients=gradients,
             emit=self.emit,
         )
+        give_back()
         return self.result
 
     def seen(self, encoded: Sequence[Encoded]) -> set[int]:

@@ -122,6 +122,7 @@ def ab_test(
     """
     from neuralforge.evaluation.bootstrap import choose_units
     from neuralforge.evaluation.compare import compare, tally, winner_sentence
+    from neuralforge.evaluation.completions import Writing
     from neuralforge.evaluation.judge import Measured, measure
     from neuralforge.evaluation.latency import Latency, measure_speed, prompts_for
     from neuralforge.evaluation.memory import measure_memory
@@ -156,7 +157,7 @@ def ab_test(
         with attached(subject, model):
             if turn < 2 and "accuracy" in chosen:
                 emit(Phase("judge", f"{len(tests.examples)} examples, {subject.label}"))
-                measured.append(measure(model, encoded, generate_limit=generate_limit, emit=emit))
+                measured.append(measure(model, encoded, writing=Writing(limit=generate_limit), emit=emit))
             if "speed" in chosen:
                 found = measure_speed(model, prompts, emit=emit)
                 times[who].first_token.extend(found.first_token)

@@ -105,6 +105,7 @@ def benchmark(
         NeuralForgeError: the adapter, its base or the examples cannot be used, or a metric is unknown.
     """
     from neuralforge.evaluation.bootstrap import choose_units
+    from neuralforge.evaluation.completions import Writing
     from neuralforge.evaluation.controls import compare_control, control_examples
     from neuralforge.evaluation.judge import measure, measure_pair, reach_verdict
     from neuralforge.evaluation.latency import measure_latency, prompts_for
@@ -122,8 +123,8 @@ def benchmark(
         )
     subject = find(adapter)
     tests = read_test_set(
-        test_file=test_file, from_git=from_git, train_commits=subject.train_commits, max_examples=max_examples,
-        seed=seed, emit=emit,
+        test_file=test_file, from_git=from_git, train_commits=subject.train_commits,
+        trained_until=subject.trained_until, max_examples=max_examples, seed=seed, emit=emit,
     )  # fmt: skip
     model = load_base(subject, name=base, dtype=dtype, device=device, emit=emit)
     encoded = [] if tests is None else encode_as_trained(subject, model, tests.examples, emit=emit)
@@ -135,8 +136,8 @@ def benchmark(
         if "latency" in chosen:
             latency = measure_latency(model, prompts_for(model, encoded), emit=emit)
         if tests is not None and judged:
-            limit = generate_limit if "accuracy" in chosen else 0
-            pair = measure_pair(model, encoded, generate_limit=limit, emit=emit)
+            writing = Writing(limit=generate_limit if "accuracy" in chosen else 0)
+            pair = measure_pair(model, encoded, writing=writing, emit=emit)
             verdict = reach_verdict(
                 tests.examples, pair, train_commits=subject.train_commits,
                 held_out_commits=tests.held_out_commits, seed=seed,
@@ -151,7 +152,7 @@ def benchmark(
 
             train_control = control_training(subject.manifest, seed=seed, emit=emit)
         with train_control(model, unrelated):
-            other = measure(model, encoded, generate_limit=0, emit=emit)
+            other = measure(model, encoded, writing=Writing(limit=0), emit=emit)
         before, after = pair[0].table, pair[1].table
         units = choose_units([tests.examples[index] for index in before.examples])
         control = compare_control(before, other.table, after, units, examples=len(unrelated), seed=seed)

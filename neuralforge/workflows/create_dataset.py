@@ -41,7 +41,7 @@ def create_dataset(
     """
     options = SourceOptions(
         languages=tuple(languages) if languages is not None else None,
-        pattern=pattern,
+        patterns=() if pattern is None else (pattern,),
         paths=tuple(paths),
         max_examples=max_examples,
         skip_bad=skip_bad,

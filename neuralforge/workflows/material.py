@@ -12,7 +12,7 @@ from neuralforge.data.jsonl import read_examples, write_examples
 from neuralforge.data.pipeline import CleaningOptions, collect, prepare
 from neuralforge.data.records import Example, Funnel
 from neuralforge.data.sources.base import SourceOptions, open_source
-from neuralforge.data.split import Split, SplitOptions
+from neuralforge.data.split import Split, SplitOptions, span
 from neuralforge.errors import DataError, RunError, UserError
 from neuralforge.runs.directory import RunDirectory
 from neuralforge.runs.events import Emit, Note, Phase, silent
@@ -42,7 +42,7 @@ def gather(config: TrainConfig, emit: Emit = silent) -> Material:
         since=data.since,
         until=data.until,
         paths=data.paths,
-        pattern=",".join(data.patterns) or None,
+        patterns=data.patterns,
         max_examples=data.max_examples,
         skip_bad=data.skip_bad,
     )
@@ -56,7 +56,8 @@ def gather(config: TrainConfig, emit: Emit = silent) -> Material:
     emit(Phase("split", f"{len(examples):,} examples"))
     if data.eval_file:
         held_out = list(read_examples(data.eval_file, skip_bad=data.skip_bad))
-        split = Split(train=examples, held_out=held_out, by="file")
+        later = min(map(_time, held_out), default=0) > max(map(_time, examples), default=0)
+        split = Split(examples, held_out, span(examples), span(held_out) if later else (), by="file")
     else:
         split = prepare(examples, SplitOptions(data.held_out_share, data.held_out_limit), funnel)
     if not split.train or not split.held_out:
@@ -78,6 +79,10 @@ def gather(config: TrainConfig, emit: Emit = silent) -> Material:
     return Material(split, funnel.to_json(), tuple(f"{kind}:{public_name(location)}" for kind, location in named))
 
 
+def _time(example: Example) -> int:
+    return example.author_time or 0
+
+
 def store_material(run: RunDirectory, material: Material) -> None:
     """Keep the examples with the run: resumed, it learns from the same ones whatever the repository did since."""
     write_examples(run.path / "train.jsonl", material.split.train)
@@ -93,8 +98,18 @@ def store_material(run: RunDirectory, material: Material) -> None:
     files.write_json(run.path / DATA, about)
 
 
+def has_material(run: RunDirectory) -> bool:
+    """Whether a run came so far that it can be resumed."""
+    return (run.path / DATA).exists()
+
+
 def stored_material(run: RunDirectory) -> Material:
-    if not (run.path / DATA).exists():
+    """What ``store_material`` kept.
+
+    Raises:
+        RunError: the run was stopped before that.
+    """
+    if not has_material(run):
         raise RunError(f"The run {run.path} was stopped before its examples were stored.", "Start the training again.")
     about: Mapping[str, Any] = files.read_json(run.path / DATA)
     split = Split(

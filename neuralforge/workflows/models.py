@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuralforge import files
+from neuralforge import files, paths
 from neuralforge.errors import NeuralForgeError, UserError
 from neuralforge.models import cache, hub
 from neuralforge.models.catalogue import Alias, aliases, find_alias, location_of
@@ -150,7 +150,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _hub_folder(location: str) -> Path | None:
-    if "/" not in location or Path(location).expanduser().exists():
+    if "/" not in location or paths.expanded(location).exists():
         return None
     repository, _, revision = location.partition("@")
     found = hub.cached(repository, revision or None)
@@ -158,7 +158,7 @@ def _hub_folder(location: str) -> Path | None:
 
 
 def _own_folder(name: str) -> Path | None:
-    folder = Path(name).expanduser()
+    folder = paths.expanded(name)
     return folder if (folder / "config.json").is_file() else None
 
 

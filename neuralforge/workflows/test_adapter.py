@@ -91,7 +91,7 @@ def test_adapter(
     Raises:
         NeuralForgeError: the adapter, its base or the examples cannot be used.
     """
-    from neuralforge.evaluation.completions import complete_prompts
+    from neuralforge.evaluation.completions import Writing, complete_prompts
     from neuralforge.evaluation.judge import judge
     from neuralforge.evaluation.prompts import neutral_prompts
     from neuralforge.evaluation.report.page import ReportData, render_report
@@ -105,8 +105,8 @@ def test_adapter(
             "A picture or report needs examples to judge on.", "Add --test-file FILE.jsonl or --from-git REPO."
         )
     tests = read_test_set(
-        test_file=test_file, from_git=from_git, train_commits=subject.train_commits, max_examples=max_examples,
-        seed=seed, emit=emit,
+        test_file=test_file, from_git=from_git, train_commits=subject.train_commits,
+        trained_until=subject.trained_until, max_examples=max_examples, seed=seed, emit=emit,
     )  # fmt: skip
     model = load_base(subject, name=base, dtype=dtype, device=device, emit=emit)
     packed = subject.manifest.verdict
@@ -124,7 +124,7 @@ def test_adapter(
             encode_as_trained(subject, model, tests.examples, emit=emit),
             train_commits=subject.train_commits,
             held_out_commits=tests.held_out_commits,
-            generate_limit=generate_limit,
+            writing=Writing(limit=generate_limit),
             seed=seed,
             emit=emit,
         )

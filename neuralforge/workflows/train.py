@@ -5,31 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
+import shlex
 import time
-from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuralforge import files, paths
-from neuralforge.data.records import Example
 from neuralforge.errors import Interrupted, NeuralForgeError, RunError, UserError
 from neuralforge.runs import sinks
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.directory import RunDirectory
-from neuralforge.runs.events import Emit, Evaluated, Finished, Note, Phase, silent
-from neuralforge.runs.log import EventLog, loss_curve, read_events
-from neuralforge.workflows.material import Material, gather, public_name, store_material, stored_material
+from neuralforge.runs.events import Emit, Finished, Note, Phase, silent
+from neuralforge.runs.log import EventLog, read_events
+from neuralforge.runs.view import summarise
+from neuralforge.workflows.account import adapter_name, manifest_of, recipe_of
+from neuralforge.workflows.material import Material, gather, has_material, store_material, stored_material
 
 if TYPE_CHECKING:
-    from neuralforge.adapter.manifest import Manifest
     from neuralforge.config.schema import TrainConfig
     from neuralforge.evaluation.verdict import Verdict
     from neuralforge.models.base import BaseModel
     from neuralforge.training.trainer import LoRATrainer
 
 PLAN = "plan.json"
+PACKED = "packed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,18 @@ def train(config: TrainConfig, *, emit: Emit = silent) -> TrainResult:
     """
     began = time.monotonic()
     if config.run.resume is not None:
+        if config.run.dry_run:
+            raise UserError("A run that is resumed is not planned again.", "Leave out either resume or dry_run.")
         run = _run_to_resume(config.run.resume)
         config = _as_it_was(run, config)
-        return _within(run, config, None, began, emit)
+        return _within(run, config, None, _watchers(config), began, emit)
     output = _output(config)
+    watchers = [] if config.run.dry_run else _watchers(config)
     material = gather(config, emit)
     if config.run.dry_run:
         return _dry_run(config, material, output, began, emit)
-    run = RunDirectory.create(config.run.directory, _name(config), _remembered(config, output))
-    return _within(run, config, material, began, emit)
+    run = RunDirectory.create(config.run.directory, adapter_name(config), _remembered(config, output))
+    return _within(run, config, material, watchers, began, emit)
 
 
 def _dry_run(config: TrainConfig, material: Material, output: Path, began: float, emit: Emit) -> TrainResult:
@@ -77,18 +82,27 @@ def _dry_run(config: TrainConfig, material: Material, output: Path, began: float
 
     trainer, _ = _trainer(config, emit)
     plan, _ = make_plan(trainer, config, material.split, began, emit)
-    where = config.run.directory or paths.runs_home() / f"{_name(config)}-…"
+    where = config.run.directory or paths.runs_home() / f"{adapter_name(config)}-…"
     check_resources(plan, config.run.directory or paths.home(), output.parent)
     emit(Finished("done", plan.summary()))
     return TrainResult(None, None, where, {**plan.summary(), "output": str(output), "run": str(where)}, None)
 
 
-def _within(run: RunDirectory, config: TrainConfig, material: Material | None, began: float, emit: Emit) -> TrainResult:
+def _within(
+    run: RunDirectory,
+    config: TrainConfig,
+    material: Material | None,
+    watchers: list[Emit],
+    began: float,
+    emit: Emit,
+) -> TrainResult:
     """Train, judge and pack inside a locked run directory; ``material`` is None when it is resumed."""
     with ExitStack() as stack:
         stack.enter_context(run.lock())
-        emit = sinks.tee(emit, stack.enter_context(EventLog(run.events_path)), *_watchers(config, run))
-        command = f"neuralforge train --resume {run.path}"
+        if config.run.profile_memory:
+            watchers = [*watchers, _memory_log(run)]
+        emit = sinks.tee(emit, stack.enter_context(EventLog(run.events_path)), *watchers)
+        command = f"neuralforge train --resume {shlex.quote(str(run.path))}"
         try:
             run.update(outcome="running", resume=command)
             if material is None:
@@ -115,6 +129,16 @@ def _within(run: RunDirectory, config: TrainConfig, material: Material | None, b
                 f"A file of the run {run.path} cannot be written or read: {failure}.",
                 f"Free some space or mend its permissions, then go on with `{command}`.",
             ) from failure
+        except Exception as failure:
+            _try_to_note(run, str(failure))
+            emit(Finished("failed", {"error": str(failure)}))
+            if not _out_of_memory(failure):
+                raise
+            raise RunError(
+                f"There is not enough memory: {str(failure).partition(chr(10))[0]}",
+                f"Close other programs and go on with `{command}`, or start again with --low-memory, a shorter "
+                "--max-length or a smaller --batch-size.",
+            ) from failure
         run.update(outcome="done", phase="done")
         verdict = result.verdict
         emit(Finished("done", {"package": str(result.package), "verdict": verdict.sentence if verdict else None}))
@@ -124,6 +148,7 @@ def _within(run: RunDirectory, config: TrainConfig, material: Material | None, b
 def _train_judge_pack(
     run: RunDirectory, config: TrainConfig, material: Material, began: float, emit: Emit
 ) -> TrainResult:
+    from neuralforge.evaluation.completions import Writing
     from neuralforge.evaluation.judge import judge
     from neuralforge.evaluation.report.page import ReportData, render_report
     from neuralforge.tokens.encoding import encode
@@ -131,7 +156,7 @@ def _train_judge_pack(
     from neuralforge.training.plan import TrainingPlan, check_resources, make_plan, select
     from neuralforge.training.watching import GradientLog, MemoryLog
 
-    output = Path(run.state.config["output"])
+    packed = run.state.phase == PACKED
     trainer, base = _trainer(config, emit)
     split = material.split
     stored = run.path / PLAN
@@ -141,7 +166,9 @@ def _train_judge_pack(
         chosen = select(trainer, split, plan)
     else:
         plan, chosen = make_plan(trainer, config, split, began, emit)
-        check_resources(plan, run.path, output.parent)
+        check_resources(plan, run.path, Path(run.state.config["output"]).parent)
+        # What could not be packed is refused before anyone trains.
+        manifest_of(trainer, config, material, split.train, len(plan.held_out), None).to_bytes()
         files.write_json(stored, plan.to_json())
         trainer.settings = replace(trainer.settings, **plan.settings())
     if config.run.profile_memory:
@@ -178,22 +205,26 @@ def _train_judge_pack(
         encoded,
         train_commits=split.train_commits,
         held_out_commits=split.held_out_commits,
-        generate_limit=plan.generate_limit,
-        generate_tokens=plan.generate_tokens,
-        generate_batch=plan.generate_batch,
+        writing=Writing(plan.generate_limit, plan.generate_tokens, plan.generate_batch),
         seed=config.training.seed,
         emit=emit,
     )
+    output = Path(run.state.config["output"])
+    if output.exists() and not packed and not config.run.force:
+        # It was free when the run began: somebody else's adapter has come there since.
+        emit(Note(f"{output} has been written by someone else meanwhile; it stays as it is.", "warning"))
+        output = _free(output)
     emit(Phase("pack", str(output)))
-    manifest = _manifest(trainer, config, material, chosen.used(trainer.seen(chosen.sequences)), len(judged), verdict)
-    trainer.save_adapter(output, manifest, _recipe(config))
-    events = list(read_events(run.events_path))
+    manifest = manifest_of(trainer, config, material, chosen.used(trainer.seen(chosen.sequences)), len(judged), verdict)
+    trainer.save_adapter(output, manifest, recipe_of(config, trainer.base))
+    run.update(phase=PACKED, config={**run.state.config, "output": str(output)})
+    course = summarise(read_events(run.events_path))
     report = ReportData(
         title=manifest.name,
         subtitle=", ".join(material.sources),
         manifest=manifest.to_json(),
-        training=loss_curve(events),
-        validation=[(one.event.step, one.event.loss) for one in events if isinstance(one.event, Evaluated)],
+        training=course.curve,
+        validation=course.validations,
         funnel=material.funnel,
         verdict=verdict.to_json(),
         samples=verdict.samples,
@@ -251,72 +282,10 @@ def _trainer(config: TrainConfig, emit: Emit) -> tuple[LoRATrainer, BaseModel]:
         max_length=config.dataset.max_length,
         fim=fim != "off" and base.fim is not None,
         fim_rate=config.dataset.fim_rate,
-        completion_only=one.completion_only_loss,
+        completion_only_loss=one.completion_only_loss,
         checkpoint_every=config.run.checkpoint_every_seconds,
     )
     return trainer, base
-
-
-def _manifest(
-    trainer: LoRATrainer,
-    config: TrainConfig,
-    material: Material,
-    used: list[Example],
-    judged: int,
-    verdict: Verdict,
-) -> Manifest:
-    from neuralforge.adapter.manifest import CommitInfo, DataInfo
-    from neuralforge.models.fim import ADDED_FIM
-
-    licences = Counter(example.licence or "unknown" for example in used)
-    commits = material.split.train_commits
-    known = {example.commit for example in used if example.commit}
-    manifest = trainer.manifest(
-        _name(config),
-        data=DataInfo(
-            examples=len(used),
-            held_out=judged,
-            sources=material.sources,
-            funnel=material.funnel,
-            languages=dict(Counter(example.language for example in used).most_common()),
-            licences=dict(licences.most_common()),
-        ),
-        commits=CommitInfo(commits[0], commits[-1], len(known)) if commits else None,
-        verdict=verdict.to_json(),
-        licence=licences.most_common(1)[0][0] if len(licences) == 1 and "unknown" not in licences else None,
-        description=f"LoRA adapter of {trainer.base.name} for {', '.join(material.sources)}.",
-    )
-    if not config.model.add_fim_tokens:
-        return manifest
-    return replace(manifest, training={**manifest.training, ADDED_FIM: True})
-
-
-def _recipe(config: TrainConfig) -> str:
-    """``training.yaml``: the settings to repeat the training, without the places on this machine."""
-    import yaml
-
-    settings = config.model_dump(mode="json", exclude={"run"})
-    return yaml.safe_dump(_without_places(settings), sort_keys=False, allow_unicode=True)
-
-
-def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
-    data = settings["dataset"]
-    for key in ("from_git", "train_file", "eval_file"):
-        if data.get(key):
-            data[key] = public_name(str(data[key]))
-    data["sources"] = [public_name(place) for place in data.get("sources", [])]
-    return settings
-
-
-def _name(config: TrainConfig) -> str:
-    from neuralforge.adapter.manifest import slug
-
-    if config.model.adapter_name:
-        return config.model.adapter_name
-    data = config.dataset
-    place = data.from_git or (str(data.train_file) if data.train_file else None) or data.sources[0]
-    stem = public_name(place.rstrip("/")).rpartition("/")[2].removesuffix(".git").removesuffix(".jsonl")
-    return slug(stem) or "adapter"
 
 
 def _output(config: TrainConfig) -> Path:
@@ -328,10 +297,15 @@ def _output(config: TrainConfig) -> Path:
         if chosen.exists() and not config.run.force:
             raise UserError(f"{chosen} exists.", "Choose another --output, or --force to replace it.")
         return chosen.resolve()
-    path, number = Path(f"{_name(config)}.lora"), 2
-    while path.exists():
-        path, number = Path(f"{_name(config)}-{number}.lora"), number + 1
-    return path.resolve()
+    return _free(Path(f"{adapter_name(config)}.lora").resolve())
+
+
+def _free(path: Path) -> Path:
+    """``path``, or where something is there already, the first free one of NAME-2.lora, NAME-3.lora …"""
+    chosen, number = path, 2
+    while chosen.exists():
+        chosen, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    return chosen
 
 
 def _remembered(config: TrainConfig, output: Path) -> dict[str, Any]:
@@ -347,13 +321,13 @@ def _run_to_resume(asked: str) -> RunDirectory:
     candidates = sorted(home.glob("*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     for state in candidates:
         run = RunDirectory.open_existing(state.parent)
-        if run.state.outcome != "done" and not run.in_use():
+        if run.state.outcome != "done" and has_material(run) and not run.in_use():
             return run
     raise UserError(f"There is no unfinished run in {home}.", "Name the run directory: --resume RUN.")
 
 
 def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
-    """The settings the run began with; only what is shown or forced may differ this time."""
+    """The settings the run began with; only what is shown or forced, and the output, may differ this time."""
     from pydantic import ValidationError
 
     from neuralforge.config.schema import TrainConfig as Schema
@@ -364,6 +338,8 @@ def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
         config = Schema.model_validate(run.state.config["settings"])
     except (KeyError, ValidationError) as failure:
         raise RunError(f"The run {run.path} was begun by another version.", "Start a new training.") from failure
+    if now.run.output is not None:
+        run.update(config={**run.state.config, "output": str(_output(now))})
     shown = {key: getattr(now.run, key) for key in ("force", "debug", "log_level", "tensorboard", "wandb")}
     return config.model_copy(update={"run": config.run.model_copy(update=shown)})
 
@@ -381,16 +357,26 @@ def _fingerprint(config: TrainConfig, base: BaseModel, material: Material) -> st
     return digest.hexdigest()
 
 
-def _watchers(config: TrainConfig, run: RunDirectory) -> list[Emit]:
+def _out_of_memory(failure: Exception) -> bool:
+    """Whether that is what PyTorch meant: on a processor it says so only in words."""
+    return isinstance(failure, MemoryError) or (
+        isinstance(failure, RuntimeError) and re.search(r"out of memory|not enough memory", str(failure)) is not None
+    )
+
+
+def _memory_log(run: RunDirectory) -> Emit:
     from neuralforge.training.watching import MemoryLog
 
+    return MemoryLog(run.path / "memory.jsonl")
+
+
+def _watchers(config: TrainConfig) -> list[Emit]:
+    """Listeners outside the run's folder; made before anything else, for they may not be there."""
     found: list[Emit] = []
     if config.run.tensorboard:
         found.append(sinks.tensorboard(config.run.tensorboard))
     if config.run.wandb:
-        found.append(sinks.wandb(_name(config), config.model_dump(mode="json")))
-    if config.run.profile_memory:
-        found.append(MemoryLog(run.path / "memory.jsonl"))
+        found.append(sinks.wandb(adapter_name(config), config.model_dump(mode="json")))
     return found
 
 

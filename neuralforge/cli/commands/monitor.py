@@ -39,7 +39,7 @@ def monitor(
         if as_json:
             show_json({"run": str(run), "in_use": directory.in_use(), **asdict(status)})
         else:
-            for text in picture(run, status):
+            for text in picture(run, status, directory.in_use()):
                 line(text)
     elif sys.stdout.isatty():
         _repaint(run, directory)
@@ -47,14 +47,15 @@ def monitor(
         _follow_plainly(directory)
 
 
-def picture(run: Path, status: "RunStatus") -> list[str]:
+def picture(run: Path, status: "RunStatus", in_use: bool) -> list[str]:
     """The state of a run as lines: where it is, its figures, its loss curve, its warnings."""
     import math
 
     from neuralforge.cli.plot import curve
 
+    outcome = "killed" if status.outcome == "running" and not in_use else status.outcome
     lines = [
-        f"{run.name}: {status.outcome}, {status.phase or 'starting'}, {duration(status.elapsed)} so far",
+        f"{run.name}: {outcome}, {status.phase or 'starting'}, {duration(status.elapsed)} so far",
         summary(status),
     ]
     points = [(float(step), loss) for step, loss in status.curve if math.isfinite(loss)]
@@ -90,14 +91,18 @@ def _repaint(run: Path, directory: "RunDirectory") -> None:
     from neuralforge.runs.view import RunView
 
     view = RunView()
+
+    def painting(in_use: bool) -> Text:
+        return Text("\n".join(map(clean, picture(run, view.status(), in_use))))
+
     with Live(console=Console(), refresh_per_second=4) as live:
         painted = 0.0
         for logged in read_events(directory.events_path, follow=True, alive=directory.in_use):
             view.add(logged)
             if time.monotonic() - painted >= REPAINT_SECONDS:
                 painted = time.monotonic()
-                live.update(Text("\n".join(map(clean, picture(run, view.status())))))
-        live.update(Text("\n".join(map(clean, picture(run, view.status())))))
+                live.update(painting(in_use=True))
+        live.update(painting(in_use=directory.in_use()))
 
 
 def _follow_plainly(directory: "RunDirectory") -> None:

@@ -61,6 +61,16 @@ SETTINGS = {
     "profile_memory": "run.profile_memory",
     "track_gradients": "run.track_gradients",
 }
+# What may be said anew when a run is resumed.
+RESUMED = {
+    "run.resume",
+    "run.output",
+    "run.force",
+    "run.tensorboard",
+    "run.wandb",
+    "run.debug",
+    "run.log_level",
+}
 
 
 def _option(name: str, help: str, panel: str, metavar: str | None = None) -> Any:
@@ -198,6 +208,15 @@ def train(
         for option, setting in SETTINGS.items()
         if typed[option] is not None
     }
+    if resume is not None:
+        others = {"--config": config, "--preset": preset, "--interactive": interactive}
+        fixed = [flag for setting, (flag, _) in flags.items() if setting not in RESUMED]
+        fixed += [flag for flag, given in others.items() if given]
+        if fixed:
+            raise UserError(
+                f"A run that is resumed keeps the settings it began with; {', '.join(fixed)} cannot change them.",
+                "Leave that out, or start a new training.",
+            )
     if interactive:
         from neuralforge.cli.ask import ask_for_training
 

@@ -4,6 +4,7 @@ import re
 
 _TAG = re.compile(r"SPDX-License-Identifier:\s*([A-Za-z0-9.+-]+(?:\s+(?:AND|OR|WITH)\s+[A-Za-z0-9.+-]+)*)")
 _LIMIT = 64_000
+_TITLE = 160
 
 # In order: a text that satisfies several is the first. Phrases are lower case with single spaces, and each row
 # holds what its licence says and its neighbours do not.
@@ -64,9 +65,11 @@ def identify_licence(text: str) -> str | None:
         return tag[1]
     # Comment marks and hard line breaks differ from file to file; words do not.
     plain = re.sub(r"[\s#*/;]+", " ", head.lower()).replace("’", "'").replace("“", '"').strip()
-    for name, phrases in _PHRASES:
-        if all(phrase in plain for phrase in phrases):
-            return name
+    # By its title first: the text of one licence may speak of another (the GPL of the Affero GPL, the MPL of both).
+    for part in (plain[:_TITLE], plain):
+        for name, phrases in _PHRASES:
+            if all(phrase in part for phrase in phrases):
+                return name
     first = next((line.strip().lower() for line in head.splitlines() if line.strip()), "")
     return _TITLES.get(re.sub(r"\s*\(.*?\)", "", first).strip("#=* ."))
 

@@ -97,34 +97,49 @@ _ISSUED = (
         "JSON web token", "eyJ", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}"
     ),
     _issued("Basic credentials", "Basic", r"\bBasic ([A-Za-z0-9+/]{16,}={0,2})(?![A-Za-z0-9+/])"),
+    _issued("API token", "Token ", r"\bToken ([0-9a-f]{32,64})(?![0-9A-Za-z])"),
     _issued("Bearer token", "Bearer", r"\bBearer ([A-Za-z0-9_.~+/-]{20,}=*)"),
     _issued("credentials in a URL", "://", r"(?<=\w)://[^\s:/@\"'`<>]{0,80}:([^\s/@\"'`<>]{3,128})@[\w\[]"),
 )
 _LONGEST_ISSUED = 32_000
 
-# A name must END in one of these words (`token_type` and `password_field` are no secrets), `key` only after another.
-_NAMES = ("password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "credential", "credentials", "key")
+# A name must END in one of these words, a number behind it aside (`token_type` and `password_field` are no secrets),
+# `key` only after another.
+_NAMES = (
+    *("password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "credential", "credentials", "key"),
+    "secret_key_base",
+)
 _BEFORE_KEY = re.compile(
     r"(?:api|access|auth|private|secret|account|signing|encryption|master|client|consumer|deploy|service|storage|"
-    r"license|admin|app)[_-]?$"
+    r"license|admin|app|hmac|jwt|subscription|cipher|crypto|aes|webhook|shared|bot|server|sas)[_-]?$"
 )
 # The value is quoted …
-_QUOTED = re.compile(
-    r"[\"'\]]{0,2}\s{0,4}(?::\s{0,2}[Ss]tr(?:ing)?\s{0,2}=|:=|=>|={1,3}|:|,)\s{0,4}[rbufRBUF]{0,2}"
-    r"(\"[^\"\n]{6,512}\"|'[^'\n]{6,512}')"
+_LITERAL = (
+    r"[rbufRBUF]{0,2}(?:\"\"\"([^\"\n]{6,512})\"\"\"|'''([^'\n]{6,512})'''"
+    r"|\"([^\"\n]{6,512})\"|'([^'\n]{6,512})'|`([^`\n]{6,512})`)"
 )
-# … or stands bare to the end of the line, as in .env, .properties, YAML and shell files.
+# … behind an operator, perhaps on the next line …
+_ASSIGNED = re.compile(
+    r"[\"'\]]{0,2}(?:\[\d{0,4}\])?\s{0,4}"
+    r"(?::\s{0,2}[&*]?[\w'<>\[\]|.]{1,40}\s{0,2}=|:=|=>|=(?!=)|\|\|=|\?\?=|\?=|:)[\s\\(]{0,80}" + _LITERAL
+)
+# … or as an argument (`setPassword("…")`), the next one, compared, or behind blanks (`#define PASSWORD "…"`).
+_GIVEN = re.compile(r"[\"'\]]{0,2}(?:\s{0,2}(?:[({,]|={2,3})\s{0,40}|[ \t]{1,8})" + _LITERAL)
+# It stands bare to the end of the line, as in .env, .properties, YAML and shell files …
 _BARE = re.compile(
     r"[ \t]{0,4}[=:][ \t]{0,4}([^\s\"'#;,()\[\]{}][^\s\"';,()\[\]{}]{7,511})[ \t]{0,8}\r?$", re.MULTILINE
 )
 _BARE_NAME = re.compile(r"[ \t]*(?:export |set |ENV |- )?[\w.-]{0,80}")
+# … or within a string: a connection string or an address ("Server=db;Password=…;", "?api_key=…").
+_INLINE = re.compile(r"=([^\s;&\"'`<>{}()$%,\\]{6,256})(?=[;&\s\"'`\\])")
 # A name whose value, if it has one, is on another line.
-_OPEN = re.compile(r"[\"'\]]{0,2}\s*(?:[:=(,]|=>)*\s*\\?\s*$")
+_OPEN = re.compile(r"[\"'\]]{0,2}(?:\s*[:=(,{|?>])*\s*\\?\s*$")
 # Capitals as small letters without moving any character (`str.lower` makes two of some).
 _SMALL = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 
 # Long random strings without a telling name: quoted, of mixed case and digits.
 _RANDOM = re.compile(r"[\"']([A-Za-z0-9+/_-]{32,200}={0,2})[\"']")
+_DISCORD = re.compile(r"[\"']([MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27,38})[\"']")
 
 _PLACEHOLDER = re.compile(
     r"example|sample|dummy|placeholder|change[_-]?(?:me|this|it)|\byour|insert|replace|redacted|todo|fixme|"
@@ -133,7 +148,13 @@ _PLACEHOLDER = re.compile(
     r"^(?:(?:my|the|a|some|new|old|user|db|api|access|auth|super|secret|password|passwd|token|key|value)[_.-]?)+\d{0,3}$",
     re.IGNORECASE,
 )
+# What no plain value holds; and what even a value of many kinds of character may not be: an interpolation, a call, a
+# pattern, a path.
 _CODE = re.compile(r"\s|^\$\w|\$[{(]|\$[A-Z_]{2}|%[(sd{]|\{[\w.]*\}|<\w|\w\(|[|`\\]|::|->|://|^(?:\.{0,2}|~)/")
+_SURELY_CODE = re.compile(
+    r"\s|\$\{|\{[\w.!:]*\}|^\$\w+$|^\$\(.*\)$|^%\(\w+\)[sd]$|^<[^<>]*>$|^\[[^\]]*\]$|^\w[\w.]*\([^()]*\)$"
+    r"|\\[wdsbWDSB]|\(\?|\[\^?\w-\w|\][*+?{]|\.[*+]|::|->|://|^(?:\.{0,2}|~)/"
+)
 _DIGEST_BEFORE = re.compile(
     r"(?:sha(?:1|224|256|384|512)|md5|integrity|checksum|digest|hash|fingerprint|sri|blake2?b?)\W{0,12}$", re.IGNORECASE
 )
@@ -143,7 +164,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
 # Bits a character. Sixteen random hexadecimal digits have about 3.4, sixteen letters of English about 3.
 _TELLING_ENTROPY = 3.3
 _REMEMBERED = 2_000_000
-_APART = "\n" * 6  # more than any pattern crosses between a name and its value
+_APART = "\n\0x\0\n"  # no pattern crosses this, forwards or backwards
 _BASE64_LINE = re.compile(r"[ \t]{0,16}[A-Za-z0-9+/=]{16,80}\r?\n")
 
 
@@ -285,22 +306,29 @@ _COMMON_PASSWORDS = frozenset(
 
 def _find_assigned(text: str) -> Iterator[Secret]:
     for at, end in _named(text):
-        match = _QUOTED.match(text, end)
+        match = _ASSIGNED.match(text, end)
         if match is not None:
-            start, stop = match.start(1) + 1, match.end(1) - 1
-            if _secret_value(text[start:stop], least=6, classes=2):
-                yield Secret("assigned secret", start, stop)
+            value = match[match.lastindex or 0]
+            if _secret_value(value, least=6, classes=2, quoted=True) or _unpronounceable(value):
+                yield Secret("assigned secret", *match.span(match.lastindex or 0))
+            continue
+        match = _GIVEN.match(text, end)
+        if match is not None:
+            value = match[match.lastindex or 0]
+            if _secret_value(value, least=8, classes=3, quoted=True) or _long_random(value):
+                yield Secret("assigned secret", *match.span(match.lastindex or 0))
+            continue
+        match = _INLINE.match(text, end)
+        if match is not None and _in_string(text, at):
+            if _secret_value(match[1], least=6, classes=2, quoted=True):
+                yield Secret("assigned secret", *match.span(1))
             continue
         match = _BARE.match(text, end)
         if match is not None and _BARE_NAME.fullmatch(text, text.rfind("\n", 0, at) + 1, at):
             value = match[1]
             # Unquoted, a value may be code (`token = self.next`): ask for what no identifier has.
             mixed = _secret_value(value, least=8, classes=3) and not re.fullmatch(r"[A-Za-z_][\w.]*", value)
-            if mixed or (
-                _secret_value(value, least=16, classes=2)
-                and not {".", "_"} & set(value)
-                and _entropy(value) > _TELLING_ENTROPY
-            ):
+            if mixed or _long_random(value):
                 yield Secret("assigned secret", *match.span(1))
 
 
@@ -310,23 +338,51 @@ def _named(text: str) -> Iterator[tuple[int, int]]:
     for name in _NAMES:
         at = small.find(name)
         while at >= 0:
-            end = at + len(name)
-            if not small[end : end + 1].isalnum() and (
+            end = after = at + len(name)
+            while after < end + 2 and small[after : after + 1].isdigit():
+                after += 1
+            if not small[after : after + 1].isalnum() and (
                 name != "key" or _BEFORE_KEY.search(small, max(0, at - 12), at) is not None
             ):
-                yield at, end
+                yield at, after
             at = small.find(name, end)
 
 
 def _open_ended(line: str) -> bool:
     """Does ``line`` end in a secret's name, or with one and an operator, so that the value may be on the next?"""
-    end = line[-60:].rstrip(" \t\\=:>(,\"'])")
-    if not end.lower().endswith(_NAMES):
+    end = line[-60:].rstrip(" \t\\=:>(,\"'])[{|?")
+    if not end.lower().rstrip("0123456789").endswith(_NAMES):
         return False
     return any(_OPEN.fullmatch(line, max(0, len(line) - 60) + stop) for _, stop in _named(end) if stop == len(end))
 
 
+def _in_string(text: str, at: int) -> bool:
+    """Whether a quotation is open at ``at``, on its line."""
+    before = text[text.rfind("\n", 0, at) + 1 : at]
+    return any(before.count(mark) % 2 for mark in "\"'`")
+
+
+def _long_random(value: str) -> bool:
+    """Long, of two kinds of character, and too mixed for a name."""
+    return (
+        _secret_value(value, least=16, classes=2) and not {".", "_"} & set(value) and _entropy(value) > _TELLING_ENTROPY
+    )
+
+
+def _unpronounceable(value: str) -> bool:
+    """Sixteen or more letters of one case that nobody could say, as generated passwords have them."""
+    letters = value.replace(" ", "")
+    return (
+        re.fullmatch(r"[a-z]{16,64}|[A-Z]{16,64}", letters) is not None
+        and re.search(r"[bcdfghjklmnpqrstvwxz]{6}", letters, re.IGNORECASE) is not None
+        and _entropy(letters) > 3
+    )
+
+
 def _find_random(text: str) -> Iterator[Secret]:
+    for match in _DISCORD.finditer(text):
+        if _entropy(match[1]) >= 4:
+            yield Secret("Discord token", *match.span(1))
     for match in _RANDOM.finditer(text):
         value = match[1]
         if (
@@ -358,13 +414,18 @@ def _classes(value: str) -> int:
     return found
 
 
-def _secret_value(value: str, *, least: int, classes: int) -> bool:
-    """Could ``value`` be a secret: long enough, of ``classes`` kinds of character, no placeholder, no code?"""
+def _secret_value(value: str, *, least: int, classes: int, quoted: bool = False) -> bool:
+    """Could ``value`` be a secret: long enough, of ``classes`` kinds of character, no placeholder, no code?
+
+    A ``quoted`` value of ten characters of three kinds is code only if it surely is: passwords hold any character.
+    """
+    kinds = _classes(value).bit_count()
+    code = _SURELY_CODE if quoted and kinds >= 3 and len(value) >= 10 else _CODE
     return (
         len(value) >= least
-        and _classes(value).bit_count() >= classes
+        and kinds >= classes
         and len(set(value)) >= min(5, least)
-        and not _CODE.search(value)
+        and not code.search(value)
         and (re.search(r"[^A-Za-z_.-]", value) is not None or (_entropy(value) > 3.5 and not _words(value)))
         and not _PLACEHOLDER.search(value)
         and not _UUID.fullmatch(value)

@@ -26,7 +26,7 @@ class SourceOptions:
         since: oldest time to take, as git understands it (``6 months ago``, ``2024-01-31``), or None.
         until: newest time to take, likewise.
         paths: globs in gitignore syntax; empty takes every path.
-        pattern: one file-name glob for sources of files (``*.java``), or None.
+        patterns: file-name globs for sources of files (``*.java``), one of which must match; empty takes every file.
         max_examples: stop after this many, newest first where the source knows time, or None.
         skip_bad: count records that cannot be read instead of failing on the first.
         allow_mid_line: a completion may begin inside a changed line rather than at its start.
@@ -36,7 +36,7 @@ class SourceOptions:
     since: str | None = None
     until: str | None = None
     paths: tuple[str, ...] = ()
-    pattern: str | None = None
+    patterns: tuple[str, ...] = ()
     max_examples: int | None = None
     skip_bad: bool = False
     allow_mid_line: bool = False

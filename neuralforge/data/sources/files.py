@@ -2,12 +2,13 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
 
+from neuralforge import paths
 from neuralforge.data.cleaning.licence import identify_licence, is_licence_file
 from neuralforge.data.decoding import decode
 from neuralforge.data.languages import chosen_languages, language_of, language_reason
@@ -40,7 +41,7 @@ class FilesSource:
         self._root = root
         self._options = options
         self._languages = chosen_languages(options.languages)
-        self._pattern = _pattern(options.pattern)
+        self._patterns = _patterns(options.patterns)
 
     def examples(self, funnel: Funnel, emit: Emit) -> Iterator[Example]:
         """Yield examples file by file, in the order of their paths.
@@ -75,7 +76,7 @@ class FilesSource:
             if number % _REPORT_EVERY == 0:
                 emit(Progress(number, len(listing.files), "files", f"{taken:,} examples"))
         if not used:
-            wanted = self._options.pattern or ", ".join(self._options.languages or ()) or "source code"
+            wanted = ", ".join(self._options.patterns or self._options.languages or ()) or "source code"
             raise DataError(
                 f"{self._root} holds no file to use (looked for: {wanted}; {len(listing.files):,} files seen).",
                 "Check the folder and the pattern; .neuralforgeignore and generated or vendored files are left out.",
@@ -104,11 +105,11 @@ class FilesSource:
         return _Listing(sorted(files), rules, licence)
 
     def _reason(self, path: str, paths: PathFilter) -> str | None:
-        if self._pattern is not None and not self._pattern.match_file(path):
+        if self._patterns is not None and not self._patterns.match_file(path):
             return "pattern not matched"
         language = language_of(path)
         # A pattern that matches is the wish for that file, be it prose or of no known language.
-        if (self._pattern is None or self._languages is not None) and (
+        if (self._patterns is None or self._languages is not None) and (
             reason := language_reason(language, self._languages)
         ):
             return reason
@@ -171,7 +172,7 @@ def open_source(location: str, options: SourceOptions) -> FilesSource:
         DataError: it does not exist or cannot be listed.
         UserError: the pattern cannot be read.
     """
-    root = Path(location).expanduser()
+    root = paths.expanded(location)
     if not root.exists():
         raise DataError(f"The folder {root} does not exist.", "Check the path given as --source.")
     if not root.is_dir() and not root.is_file():
@@ -181,16 +182,15 @@ def open_source(location: str, options: SourceOptions) -> FilesSource:
     return FilesSource(root.resolve(), options)
 
 
-def _pattern(pattern: str | None) -> GitIgnoreSpec | None:
-    if pattern is None:
-        return None
-    if not pattern.strip() or pattern.startswith(("#", "!")):
-        raise UserError(f"The pattern {pattern!r} matches nothing.", 'Give a glob such as --pattern "*.java".')
+def _patterns(patterns: Sequence[str]) -> GitIgnoreSpec | None:
+    for pattern in patterns:
+        if not pattern.strip() or pattern.startswith(("#", "!")):
+            raise UserError(f"The pattern {pattern!r} matches nothing.", 'Give a glob such as --pattern "*.java".')
     try:
-        return GitIgnoreSpec.from_lines([pattern])
+        return GitIgnoreSpec.from_lines(patterns) if patterns else None
     except ValueError as failure:
         raise UserError(
-            f"The pattern {pattern!r} cannot be read: {failure}.", "Use a glob such as '*.java'."
+            f"The pattern {', '.join(patterns)!r} cannot be read: {failure}.", "Use a glob such as '*.java'."
         ) from failure
 
 

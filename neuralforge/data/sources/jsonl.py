@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from neuralforge import paths
 from neuralforge.data.jsonl import read_examples
 from neuralforge.data.languages import chosen_languages
 from neuralforge.data.paths_filter import PathFilter
@@ -56,7 +57,7 @@ def open_source(location: str, options: SourceOptions) -> JsonlSource:
     Raises:
         DataError: there is no such file.
     """
-    path = Path(location).expanduser()
+    path = paths.expanded(location)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise DataError(f"The data set {path} {what}.", "Name a .jsonl or .jsonl.gz file.")

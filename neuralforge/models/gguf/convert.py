@@ -206,12 +206,13 @@ def _convert_by_transformers(header: Header, target: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     folder, name = str(header.path.parent), header.path.name
+    safely: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     try:
         # Its reader draws a progress bar that no setting turns off.
         with quiet(), contextlib.redirect_stderr(io.StringIO()):
-            config = AutoConfig.from_pretrained(folder, gguf_file=name)
+            config = AutoConfig.from_pretrained(folder, gguf_file=name, **safely)
             kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-            read = kind.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+            read = kind.from_pretrained(folder, gguf_file=name, dtype=torch.float32, **safely)
             # It refuses to save a model it read from GGUF; a plain one with the same weights has no such mark.
             described = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
             plain = kind.from_config(type(config)(**described))

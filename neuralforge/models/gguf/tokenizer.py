@@ -35,7 +35,9 @@ def read_tokenizer(header: Header) -> PreTrainedTokenizerBase:
     ):
         return _byte_level(header)
     try:
-        return AutoTokenizer.from_pretrained(str(header.path.parent), gguf_file=header.path.name)
+        return AutoTokenizer.from_pretrained(
+            str(header.path.parent), gguf_file=header.path.name, trust_remote_code=False, local_files_only=True
+        )
     except Exception as failure:
         raise DataError(
             f"The tokenizer inside {header.path.name} cannot be read: {failure}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from neuralforge import files
+from neuralforge import files, paths
 from neuralforge.errors import UserError
 from neuralforge.models import cache
 from neuralforge.models.base import BaseModel
@@ -28,7 +28,7 @@ class GgufProvider:
             TrustError: the file is malformed.
             DataError: its architecture cannot be read.
         """
-        path = Path(name).expanduser()
+        path = paths.expanded(name)
         if not path.is_file():
             raise UserError(f"There is no file {name}.", "Check the path of the .gguf file.")
         from neuralforge.models.gguf.header import read_header

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from neuralforge import paths
 from neuralforge.models import hub
 from neuralforge.models.base import BaseModel
 from neuralforge.models.digest import weights_digest
@@ -19,13 +19,13 @@ class PretrainedProvider:
 
     def matches(self, name: str) -> bool:
         """An existing folder, or anything in the shape of a hub id."""
-        return Path(name).expanduser().is_dir() or _HUB_ID.fullmatch(name) is not None
+        return paths.expanded(name).is_dir() or _HUB_ID.fullmatch(name) is not None
 
     def fetch(self, name: str, *, offline: bool, emit: Emit) -> BaseFiles:
         """The folder itself, or the hub's files in its own cache on this machine."""
         from neuralforge.models.reading import check_folder
 
-        folder = Path(name).expanduser()
+        folder = paths.expanded(name)
         if folder.is_dir():
             check_folder(folder)
             return BaseFiles(folder, folder.resolve().name, weights_digest(folder), None)

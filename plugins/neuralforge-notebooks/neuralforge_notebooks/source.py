@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from neuralforge import paths
 from neuralforge.data.languages import chosen_languages
 from neuralforge.data.paths_filter import PathFilter
 from neuralforge.data.records import Example, Funnel
@@ -89,7 +90,7 @@ def open_source(location: str, options: SourceOptions) -> NotebookSource:
     Raises:
         DataError: it does not exist.
     """
-    root = Path(location).expanduser()
+    root = paths.expanded(location)
     if not root.exists():
         raise DataError(f"{root} does not exist.", "Give a folder with notebooks, or one notebook.")
     return NotebookSource(root.resolve(), options)

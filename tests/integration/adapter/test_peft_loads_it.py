@@ -8,7 +8,6 @@ import pytest
 from neuralforge.adapter.fit import check_fits
 from neuralforge.adapter.manifest import BaseInfo, DataInfo, LoraInfo, Manifest
 from neuralforge.adapter.package import inspect, pack, seal, unpack
-from neuralforge.adapter.refusal import Refused
 
 torch = pytest.importorskip("torch")
 DIGEST = "sha256:" + "12" * 32
@@ -62,14 +61,7 @@ def test_there_and_back(tmp_path: Path, lora: LoraInfo, dtype: str) -> None:
     pack(tmp_path / "saved", tmp_path / "tiny.lora")
     unpack(tmp_path / "tiny.lora", tmp_path / "out")
 
-    linear = {
-        name: (layer.out_features, layer.in_features)
-        for name, layer in tiny().named_modules()
-        if isinstance(layer, torch.nn.Linear)
-    }
-    check_fits(inspect(tmp_path / "out"), "tiny", DIGEST, linear)
-    with pytest.raises(Refused, match="wrong-tensors"):
-        check_fits(inspect(tmp_path / "out"), "tiny", DIGEST, dict.fromkeys(linear, (7, 7)))
+    check_fits(inspect(tmp_path / "out").manifest, "tiny", DIGEST)
 
     loaded = PeftModel.from_pretrained(tiny().to(getattr(torch, dtype)), tmp_path / "out", autocast_adapter_dtype=False)
     tokens_BT = torch.arange(12).reshape(2, 6)

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from neuralforge.data.records import Example
-from neuralforge.evaluation.completions import Start, complete_prompts, decode, write_out
+from neuralforge.evaluation.completions import Start, Writing, complete_prompts, decode, write_out
 from neuralforge.evaluation.judge import judge, measure, measure_pair
 from neuralforge.evaluation.latency import measure_latency, prompts_for
 from neuralforge.evaluation.memory import measure_memory
@@ -55,13 +55,13 @@ def examples(count: int = 12) -> list[Example]:
 def test_a_verdict_on_every_architecture(architecture: str) -> None:
     base, judged = adapted(architecture), examples()
     encoded = encode(judged, base, max_length=96)
-    verdict = judge(base, judged, encoded, generate_limit=4, generate_tokens=8)
+    verdict = judge(base, judged, encoded, writing=Writing(4, 8))
     record = json.loads(json.dumps(verdict.to_json(), allow_nan=False))
     assert record["examples"] == 12
     assert record["metrics"]["loss"]["base"] != record["metrics"]["loss"]["adapter"]
     assert record["metrics"]["edit_similarity"]["examples"] == 4
     assert len(verdict.samples) == 4
-    assert verdict.to_json() == judge(base, judged, encoded, generate_limit=4, generate_tokens=8).to_json()
+    assert verdict.to_json() == judge(base, judged, encoded, writing=Writing(4, 8)).to_json()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -79,7 +79,7 @@ def test_going_on_from_the_agreed_prefix_writes_what_plain_decoding_writes(archi
     again = score(base, plain)
     starts = [Start.of(item, found, 8) for item, found in zip(plain, again, strict=True)]
     assert any(start.agreed >= 3 for start in starts)
-    for start, text in zip(starts, write_out(base, starts), strict=True):
+    for start, text in zip(starts, write_out(base, starts, batch_size=3), strict=True):
         (direct,) = generate(base, [start.prompt], max_new_tokens=len(start.target))
         assert text == decode(base, direct)
 
@@ -87,15 +87,15 @@ def test_going_on_from_the_agreed_prefix_writes_what_plain_decoding_writes(archi
 def test_measuring_alone_equals_measuring_in_a_pair() -> None:
     base = adapted("llama")
     encoded = encode(examples(), base, max_length=96)
-    _, on = measure_pair(base, encoded, generate_limit=3, generate_tokens=6)
-    alone = measure(base, encoded, generate_limit=3, generate_tokens=6)
+    _, on = measure_pair(base, encoded, writing=Writing(3, 6))
+    alone = measure(base, encoded, writing=Writing(3, 6))
     assert np.allclose(on.table.nll, alone.table.nll, rtol=1e-4)
     assert on.texts == alone.texts
 
 
 def test_an_adapter_that_does_nothing_changes_nothing() -> None:
     base, judged = adapted("llama", strength=0.0), examples()
-    verdict = judge(base, judged, encode(judged, base, max_length=96), generate_limit=3)
+    verdict = judge(base, judged, encode(judged, base, max_length=96), writing=Writing(3))
     assert verdict.outcome == "no evidence"
     assert verdict.comparison.metrics["loss"].change == pytest.approx(0, abs=1e-6)
     assert all(sample.base == sample.adapter for sample in verdict.samples)

@@ -102,5 +102,5 @@ def test_two_packages_are_compared(base_folder: Path, data: Path, tmp_path: Path
 
 def test_a_package_for_another_base_is_refused(base_folder: Path, data: Path, tmp_path: Path) -> None:
     package = make_package(base_folder, tmp_path / "one.lora", seed=1, digest="sha256:" + "1" * 64)
-    with pytest.raises(TrustError, match="was trained on"):
+    with pytest.raises(TrustError, match="was made for"):
         workflow.test_adapter(package, test_file=data)

@@ -58,6 +58,19 @@ def test_matches_transformers_whatever_the_batch(architecture: str, peft: bool) 
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_prompt_may_have_a_limit_of_its_own(architecture: str) -> None:
+    base = tiny_base(architecture)
+    prompts = prompts_of(base)
+    limits = [number % 4 for number in range(len(prompts))]
+    free = generate(base, prompts, max_new_tokens=3)
+    assert generate(base, prompts, max_new_tokens=limits) == [
+        row[:limit] for row, limit in zip(free, limits, strict=True)
+    ]
+    with pytest.raises(UserError):
+        generate(base, prompts, max_new_tokens=limits[1:])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_stop_token_ends_one_row_and_not_the_others(architecture: str) -> None:
     base = tiny_base(architecture)
     prompts = prompts_of(base)

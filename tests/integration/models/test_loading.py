@@ -24,8 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_folder_gives_back_what_was_saved(architecture: str, tmp_path: Path) -> None:
     saved = save_tiny(architecture, tmp_path / "base", fim=True)
     base = load_base_model(str(tmp_path / "base"), dtype="fp32", offline=True)
-    assert base.name == str(tmp_path / "base")
-    assert base.identity == "base"
+    assert base.name == base.identity == "base"
     assert base.encoder_decoder == (architecture == "t5")
     assert base.fim == (None if architecture == "t5" else saved.fim)
     assert base.digest.startswith("sha256:")
@@ -108,7 +107,12 @@ def larger_tokenizer(folder: Path) -> None:
     path.write_text(json.dumps(content))
 
 
+def with_an_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "x"}))
+
+
 BAD = {
+    with_an_adapter: TrustError,
     pickled: TrustError,
     without_weights: DataError,
     lacking_a_tensor: DataError,

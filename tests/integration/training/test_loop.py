@@ -18,6 +18,7 @@ from neuralforge.runs.checkpoints import Checkpoint, CheckpointStore
 from neuralforge.runs.events import Evaluated, Event, Note, Step
 from neuralforge.tokens.encoding import Encoded, encode
 from neuralforge.training import lanes as lanes_module
+from neuralforge.training import loop
 from neuralforge.training.attach import LoraSettings, attach
 from neuralforge.training.checkpoint import ADAPTER, OPTIMISER, trainable
 from neuralforge.training.loop import LoopResult, LoopSettings, batches_from, run, steps_per_epoch
@@ -239,6 +240,21 @@ def test_early_stopping_ends_with_the_best_weights(kept: bool, tmp_path: Path) -
     assert result.state.best_step == best
     assert [event.best for event in seen if isinstance(event, Evaluated)][-2:] == [False, False]
     assert mean(base) == pytest.approx(losses[best], rel=1e-5)
+
+
+def test_validation_is_without_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = []
+    measured = loop.mean_loss
+
+    def watched(network: Any, *rest: Any) -> float:
+        modes.append(any(module.training for module in base.model.modules()))
+        return measured(network, *rest)
+
+    monkeypatch.setattr(loop, "mean_loss", watched)
+    base, rows = fresh(), encoded()
+    settings = LoopSettings(steps=4, scheduler=ConstantScheduler(0.01, 0, 4), batch_size=4, eval_every=2)
+    run(base, rows[:8], settings, validation=rows[8:])
+    assert modes == [False, False]
 
 
 def test_without_patience_it_goes_on_to_the_end() -> None:

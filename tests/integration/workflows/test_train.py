@@ -12,10 +12,12 @@ import torch
 from safetensors.numpy import load_file
 
 from neuralforge.adapter.package import read_manifest, unpack
+from neuralforge.config.load import load_config
 from neuralforge.config.schema import TrainConfig
 from neuralforge.errors import DataError, Interrupted, RunError, UserError
 from neuralforge.runs.directory import RunDirectory
 from neuralforge.runs.events import Event, Finished, Note, Phase, Step
+from neuralforge.workflows import test_adapter as judging
 from neuralforge.workflows.train import TrainResult, train
 from tests.tiny import save_tiny
 
@@ -142,9 +144,25 @@ def test_from_history_to_a_judged_package(settings: Callable[..., TrainConfig], 
     assert RunDirectory.open_existing(tmp_path / "run").state.outcome == "done"
     assert isinstance(events[-1], Finished)
     assert events[-1].outcome == "done"
-    assert str(tmp_path / "project") not in json.dumps(manifest.to_json())
     unpack(package(result), tmp_path / "open")
-    assert str(tmp_path / "project") not in (tmp_path / "open" / "training.yaml").read_text()
+    assert manifest.base.name == "base"
+    for part in (tmp_path / "open").iterdir():
+        assert str(tmp_path).encode() not in part.read_bytes()
+
+
+def test_a_local_base_is_found_again_by_its_digest(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    judged_on = tmp_path / "eval.jsonl"
+    judged_on.write_text(json.dumps({"context": "import os\n\n\n", "completion": function(50)}) + "\n")
+    result = train(settings())
+    assert judging.test_adapter(package(result), test_file=judged_on, generate_limit=0).verdict is not None
+    (tmp_path / "base").rename(tmp_path / "moved")
+    with pytest.raises(UserError) as caught:
+        judging.test_adapter(package(result), test_file=judged_on, generate_limit=0)
+    assert "--base" in caught.value.hint
+    assert judging.test_adapter(
+        package(result), test_file=judged_on, generate_limit=0, base=str(tmp_path / "moved")
+    ).verdict
+    assert judging.test_adapter(package(result), test_file=judged_on, generate_limit=0).verdict
 
 
 def test_nothing_held_out_was_trained_on(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
@@ -164,7 +182,8 @@ def test_a_dry_run_leaves_no_run_and_no_package(settings: Callable[..., TrainCon
     before = set(everything(tmp_path))
     result = train(config)
     new = set(everything(tmp_path)) - before
-    assert all("home/models/digests".startswith(name) or name.startswith("home/models/digests/") for name in new)
+    known = ("home/models/digests/", "home/models/places.json")  # of the base, for the next time
+    assert all(name in ("home", "home/models", "home/models/digests") or name.startswith(known) for name in new)
     assert result.package is None
     assert result.verdict is None
     assert result.plan["steps"] > 0
@@ -299,14 +318,114 @@ def test_few_examples_are_warned_of(settings: Callable[..., TrainConfig]) -> Non
 def test_what_does_not_fit_is_counted_once(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
     for name, numbers in (("train", range(24)), ("eval", range(30, 36))):
         rows = [{"context": "import os\n\n\n", "completion": function(number)} for number in numbers]
-        if name == "train":
-            rows.append({"context": "", "completion": "".join(function(number) for number in range(100, 108))})
+        long = range(100, 108) if name == "train" else range(110, 118)
+        rows.append({"context": "", "completion": "".join(function(number) for number in long)})
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = {"from_git": ..., "train_file": str(tmp_path / "train.jsonl"), "eval_file": str(tmp_path / "eval.jsonl")}
     seen: list[Event] = []
     train(settings(dataset=data, run={"dry_run": True}), emit=seen.append)
     told = [event.message for event in seen if isinstance(event, Note) and "do not fit" in event.message]
-    assert told == ["Examples left out because they do not fit into 128 tokens: 1."]
+    assert told == [
+        f"Left out of {what}: 1 examples that do not fit into 128 tokens." for what in ("training", "judging")
+    ]
+
+
+def test_a_length_beyond_the_base_is_refused(settings: Callable[..., TrainConfig]) -> None:
+    with pytest.raises(UserError) as caught:
+        train(settings(dataset={"max_length": 100_000}, run={"dry_run": True}))
+    assert "positions" in caught.value.message
+
+
+def test_a_length_up_to_the_base_is_trained_and_judged(settings: Callable[..., TrainConfig]) -> None:
+    """A completion is written out wherever it ends, up to the last position."""
+    result = train(settings(dataset={"max_length": 512}, evaluation={"generate_limit": 6}))
+    assert result.verdict is not None
+
+
+def test_odd_words_in_the_data_do_not_keep_it_from_being_packed(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    rows = [
+        {
+            "prefix": "import os\n\n\n",
+            "middle": function(number),
+            "metadata": {"commit": "r123", "author_time": 1_700_000_000 + number, "license": "Mine\nand mine alone"},
+        }
+        for number in range(24)
+    ]
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = train(settings(dataset={"from_git": ..., "train_file": str(tmp_path / "odd.jsonl")}))
+    manifest = read_manifest(package(result))
+    assert manifest.commits is None
+    assert manifest.data.licences == {"unknown": manifest.data.examples}
+
+
+def test_the_recipe_can_be_repeated(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    result = train(settings(training={"warmup_steps": 2}))
+    unpack(package(result), tmp_path / "open")
+    again = load_config(tmp_path / "open" / "training.yaml").config
+    assert again.training.warmup_steps == 2
+    assert again.lora.rank == 2
+
+
+def test_an_adapter_that_came_meanwhile_is_not_overwritten(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    def someone_else(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 1:
+            (tmp_path / "out").mkdir(exist_ok=True)
+            (tmp_path / "out" / "project.lora").write_text("somebody else's")
+
+    result = train(settings(run={"force": False}), emit=someone_else)
+    assert package(result) == tmp_path / "out" / "project-2.lora"
+    assert (tmp_path / "out" / "project.lora").read_text() == "somebody else's"
+
+
+def test_resumed_it_may_be_written_elsewhere(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(settings(), emit=Stop(2))
+    again = settings(run={"resume": str(tmp_path / "run"), "directory": ..., "output": str(tmp_path / "other.lora")})
+    assert package(train(again)) == tmp_path / "other.lora"
+    assert not (tmp_path / "out" / "project.lora").exists()
+
+
+def test_a_resumed_run_is_not_planned_again(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(settings(), emit=Stop(2))
+    with pytest.raises(UserError):
+        train(settings(run={"resume": str(tmp_path / "run"), "dry_run": True}))
+
+
+def test_what_cannot_watch_is_said_before_anything_is_done(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError) as caught:
+        train(settings(run={"tensorboard": str(tmp_path / "file")}))
+    assert "TensorBoard" in caught.value.message
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_is_said_and_the_run_can_go_on(
+    settings: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: Any, **__: Any) -> None:
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("neuralforge.training.loop._step", greedy)
+        with pytest.raises(RunError) as caught:
+            train(settings())
+    assert "--low-memory" in caught.value.hint
+    assert RunDirectory.open_existing(tmp_path / "run").state.outcome == "failed"
+    assert package(train(settings(run={"resume": str(tmp_path / "run"), "directory": ...}))).exists()
+
+
+def test_epochs_bound_a_budget(settings: Callable[..., TrainConfig]) -> None:
+    plan = train(settings(training={"epochs": 1}, run={"budget": 20.0, "dry_run": True})).plan
+    assert plan["epochs"] == 1
+    assert plan["steps"] == plan["most_steps"] == -(-plan["sequences"] // 4)
 
 
 def test_a_budget_plans_what_fits_and_ends(settings: Callable[..., TrainConfig]) -> None:

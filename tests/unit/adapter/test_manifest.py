@@ -75,6 +75,7 @@ def test_whole_and_fractional_numbers_give_the_same_bytes() -> None:
         ({"verdict__sentence": KeyError}, "verdict.sentence is missing"),
         ({"verdict__metrics__loss": 3}, "verdict.metrics.loss must be an object"),
         ({"verdict__metrics__loss__interval": [2, 1]}, "verdict.metrics.loss.interval must be"),
+        ({"verdict__metrics__loss__interval": [0, 10**400]}, "verdict.metrics.loss.interval must be"),
         ({"verdict__commits__train": ["main"]}, "verdict.commits.train[0] must not be"),
         ({"verdict__extra": "\x07"}, "control characters"),
         ({"training__x": "\x1b"}, "training must not hold control characters"),

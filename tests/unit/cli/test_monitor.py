@@ -30,12 +30,18 @@ def test_once_draws_the_curve(cli: Any, run: RunDirectory) -> None:
     log(run, Phase("train"), *steps, step(8, float("nan")), Evaluated(8, 1.9, best=True), Note("few", "warning"))
     seen = cli("monitor", run.path, "--once")
     assert seen.code == 0
-    assert "running, train" in seen.out
+    assert "killed, train" in seen.out
     assert "8/10 steps" in seen.out
     assert "2.800 │" in seen.out
     assert "best held-out loss 1.900" in seen.out
     assert "Warning: few" in seen.out
     assert "\x1b" not in seen.out
+
+
+def test_a_run_at_work_is_running(cli: Any, run: RunDirectory) -> None:
+    log(run, Phase("train"), step(1))
+    with run.lock():
+        assert "running, train" in cli("monitor", run.path, "--once").out
 
 
 def test_json_snapshot(cli: Any, run: RunDirectory) -> None:

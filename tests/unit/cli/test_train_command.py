@@ -119,14 +119,14 @@ def test_every_option_reaches_its_setting_and_no_other(cli: Any, workflow: Workf
     flag = "--" + option.replace("_", "-")
     word = ",".join(value) if isinstance(value, tuple) else str(value)
     typed = [flag] if value is True else [flag, word]
-    source = [] if option == "from_git" else ["--from-git", "repo"]
+    source = [] if option in ("from_git", "resume") else ["--from-git", "repo"]
     seen = cli("train", *typed, *source)
     assert seen.code == 0, seen.err
     section, _, name = key.partition(".")
     assert workflow.config is not None
     assert getattr(getattr(workflow.config, section), name) == (90.0 if key == "run.budget" else value)
     given = {(s, n) for s in SECTIONS for n in getattr(workflow.config, s).model_fields_set}
-    assert given == {(section, name), ("dataset", "from_git")}
+    assert given == {(section, name), *([("dataset", "from_git")] if source or option == "from_git" else [])}
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -141,6 +141,14 @@ def test_a_bare_resume_means_the_newest_run(cli: Any, workflow: Workflow) -> Non
         assert cli("train", *arguments).code == 0
         assert workflow.config is not None
         assert workflow.config.run.resume == "latest"
+
+
+@pytest.mark.parametrize("also", [["--epochs", "2"], ["--dry-run"], ["--preset", "quick"], ["--interactive"]])
+def test_a_resumed_run_keeps_its_settings(cli: Any, workflow: Workflow, also: list[str]) -> None:
+    seen = cli("train", "--resume", "run", *also)
+    assert seen.code == 2
+    assert also[0] in seen.err
+    assert workflow.config is None
 
 
 def test_json_is_one_document_and_all_else_is_on_stderr(cli: Any, workflow: Workflow) -> None:
@@ -221,6 +229,7 @@ def test_interactive_asks_only_for_what_is_missing(
         ("/a/b c/", "b-c"),
         ("data.jsonl", "data"),
         ("C:\\x\\näme", "n-me"),
+        ("/x/MyProject", "myproject"),
         ("///", "adapter"),
         ("x" * 99, "x" * 64),
     ],

@@ -54,6 +54,9 @@ SHAPES: list[tuple[dict[str, Any], Example]] = [
         Example("int x", " = 1;", language="java"),
     ),
     ({"context": None, "completion": "a"}, Example("", "a")),
+    ({"text": "t", "language": "JS"}, Example("", "t", kind="text", language="javascript")),
+    ({"text": "t", "license": "A whole\ntext"}, Example("", "t", kind="text")),
+    ({"text": "t", "metadata": {"author_time": 1_700_000_000_000}}, Example("", "t", kind="text")),
     ({"prefix": "a", "middle": "b", "suffix": "c"}, Example("a", "b", "c")),
     ({"prefix": "a", "middle": "b"}, Example("a", "b")),
     (

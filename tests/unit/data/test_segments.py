@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuralforge.data.segments import MAX_CHARS, cut, is_definition
+from neuralforge.data.segments import MAX_CHARS, cut, is_definition, left_out
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,10 @@ def test_a_table_is_not_typing():
     assert pieces("TABLE = [\n" + "    (1, 2, 3, 4, 5, 6, 7, 8, 9),\n" * 500 + "]") == []
 
 
-@given(
-    st.lists(st.sampled_from(("", "x = 1", "    y = 2", "def f():", "class A:", "    def g():", "}", "# c", "z" * 900)))
-)
+LINES = ("", "    ", "          ", "x = 1", "    y = 2", "def f():", "class A:", "    def g():", "}", "# c", "z" * 900)
+
+
+@given(st.lists(st.sampled_from(LINES)))
 def test_pieces_are_in_order_bounded_and_not_blank_at_their_ends(lines):
     end = 0
     for piece in cut(lines, 0, len(lines)):
@@ -120,3 +121,17 @@ def test_hostile_lines_are_not_slow():
     started = time.perf_counter()
     list(cut(lines, 0, len(lines)))
     assert time.perf_counter() - started < 2
+
+
+def test_blank_lines_with_spaces_are_counted_as_what_they_are():
+    lines = ["x = compute(1)", "    ", "y = compute(2)", "        ", "z = compute(33)"]
+    (piece,) = cut(lines, 0, len(lines))
+    assert piece.chars == sum(map(len, lines)) + len(lines)
+
+
+def test_an_opening_line_is_not_joined_over_what_was_left_out():
+    table = [f"    (0x{number:04x}, 'entry {number}')," for number in range(500)]
+    lines = ["class Codec:", "    TABLE = [", *("    " + line for line in table), "    ]", "    name = 'codec'"]
+    pieces = list(cut(lines, 0, len(lines)))
+    assert all(piece.chars == len("\n".join(lines[piece.start : piece.end])) + 1 for piece in pieces)
+    assert left_out(lines, 0, len(lines), pieces) == 1

@@ -103,16 +103,17 @@ def generate(
     base: BaseModel,
     prompts: Sequence[Sequence[int]],
     *,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     stop: Sequence[int] = (),
     temperature: float = 0.0,
     seed: int | None = None,
     on_tokens: Callable[..., None] | None = None,
 ) -> list[list[int]]:
     texts: list[list[int]] = [[] for _ in prompts]
-    for _ in range(max_new_tokens):
-        for prompt, text in zip(prompts, texts, strict=True):
-            if not (text and text[-1] in stop):
+    limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    for _ in range(max(limits, default=0)):
+        for prompt, text, limit in zip(prompts, texts, limits, strict=True):
+            if len(text) < limit and not (text and text[-1] in stop):
                 text.append(base.model.next([*prompt, *text]))
         if on_tokens is not None:
             on_tokens(texts)

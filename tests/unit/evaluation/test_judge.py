@@ -12,7 +12,7 @@ from neuralforge.data.split import evenly_spaced
 from neuralforge.errors import DataError
 from neuralforge.evaluation import completions, judge
 from neuralforge.evaluation import latency as latency_room
-from neuralforge.evaluation.completions import Start, complete_prompts, completion_span, write_out
+from neuralforge.evaluation.completions import Start, Writing, complete_prompts, completion_span, write_out
 from neuralforge.evaluation.judge import prompt_tail
 from neuralforge.runs.events import Event, Phase, Progress
 
@@ -44,7 +44,7 @@ def test_an_adapter_that_knows_the_source_helps() -> None:
     base = fakes.fake_base(fakes.following("nothing of the kind"), fakes.following(SOURCE))
     told: list[Event] = []
     verdict = judge.judge(
-        base, examples, encoded, train_commits=["a"], held_out_commits=["b"], generate_limit=6, emit=told.append
+        base, examples, encoded, train_commits=["a"], held_out_commits=["b"], writing=Writing(6), emit=told.append
     )
     assert verdict.outcome == "helps"
     assert verdict.examples == 24
@@ -61,7 +61,7 @@ def test_an_adapter_that_knows_the_source_helps() -> None:
 def test_samples_show_what_was_written() -> None:
     examples, encoded = held_out(8)
     base = fakes.fake_base(lambda ids: ord("x"), fakes.following(SOURCE))
-    sample = judge.judge(base, examples, encoded, generate_limit=2, generate_tokens=5).samples[0]
+    sample = judge.judge(base, examples, encoded, writing=Writing(2, 5)).samples[0]
     assert sample.target == SOURCE[8:13]
     assert sample.base == "xxxxx"
     assert SOURCE[:8].endswith(sample.prompt)
@@ -72,7 +72,7 @@ def test_samples_show_what_was_written() -> None:
 def test_without_generation_there_is_no_similarity() -> None:
     examples, encoded = held_out()
     verdict = judge.judge(
-        fakes.fake_base(fakes.following("?"), fakes.following(SOURCE)), examples, encoded, generate_limit=0
+        fakes.fake_base(fakes.following("?"), fakes.following(SOURCE)), examples, encoded, writing=Writing(0)
     )
     assert "edit_similarity" not in verdict.comparison.metrics
     assert verdict.samples == ()
@@ -114,7 +114,7 @@ def test_going_on_from_the_agreed_prefix_is_greedy_decoding(
     encoded = [fakes.encoded(prompt, completion, index) for index, (prompt, completion) in enumerate(items)]
     scored = fakes.score(base, encoded)
     starts = [Start.of(item, found, clip) for item, found in zip(encoded, scored, strict=True)]
-    for start, (prompt, completion), text in zip(starts, items, write_out(base, starts), strict=True):
+    for start, (prompt, completion), text in zip(starts, items, write_out(base, starts, batch_size=3), strict=True):
         length = min(clip, len(completion))
         (greedy,) = fakes.generate(base, [list(map(ord, prompt))], max_new_tokens=length, stop=(fakes.END,))
         assert text == "".join(map(chr, greedy))

@@ -41,6 +41,13 @@ def test_an_unknown_history_is_said() -> None:
     assert told[0].level == "warning"
 
 
+def test_when_the_training_ended_is_enough_to_know_what_is_later() -> None:
+    """Its newest commit may give no example any more: a near duplicate of a later one is dropped."""
+    found = later_commits(history(), ("ffff", "eeee"), 1006, source="repo", max_examples=50)
+    assert [example.author_time for example in found.examples] == [1007, 1008, 1009]
+    assert found.held_out_commits == (commit(7), commit(9))
+
+
 def test_nothing_later_is_an_error() -> None:
     with pytest.raises(DataError, match="no usable commit after"):
         later_commits(history(), (commit(9),), source="repo", max_examples=4)

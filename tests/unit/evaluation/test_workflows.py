@@ -131,7 +131,7 @@ def test_a_report_needs_examples(tmp_path: Path) -> None:
 
 def test_another_base_is_refused() -> None:
     other = Subject(Path("x"), manifest(digest="sha256:" + "1" * 64))
-    with pytest.raises(TrustError, match="was trained on"):
+    with pytest.raises(TrustError, match="was made for"):
         subject.check_base(other, fakes.fake_base(fakes.following(""), fakes.following("")))
 
 

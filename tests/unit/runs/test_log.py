@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neuralforge.errors import RunError
 from neuralforge.runs.events import Evaluated, Event, Finished, Note, Phase, Progress, Step
-from neuralforge.runs.log import EventLog, Logged, loss_curve, parse, read_events
+from neuralforge.runs.log import EventLog, Logged, parse, read_events
 
 
 def step(number: int, loss: float = 2.0, steps: int = 10) -> Step:
@@ -141,9 +141,3 @@ def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert len(list(read_events(tmp_path / "e"))) == 200
-
-
-def test_the_curve_forgets_what_a_resumed_run_repeats() -> None:
-    told = [step(1, 3.0), step(2, 2.9), step(3, 2.8), Note("killed"), step(2, 2.7), step(3, 2.6)]
-    assert loss_curve(told) == [(1, 3.0), (2, 2.7), (3, 2.6)]
-    assert loss_curve(Logged(0.0, event) for event in told) == [(1, 3.0), (2, 2.7), (3, 2.6)]

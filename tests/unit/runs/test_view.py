@@ -4,7 +4,7 @@ from neuralforge.runs.view import RunStatus, RunView, summarise
 
 
 def step(number: int, loss: float, memory: int = 100) -> Step:
-    return Step(number, 10, loss, 1e-3, 50, 400.0, 0.5, memory, number / 10)
+    return Step(number, 10, loss, 1e-3, 50 * number, 400.0, 0.5, memory, number / 10)
 
 
 def at(*told: tuple[float, Event]) -> list[Logged]:

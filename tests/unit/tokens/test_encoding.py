@@ -196,7 +196,7 @@ def line(number: int) -> int:
 def test_neighbours_in_one_file_share_a_sequence_that_reads_like_the_file() -> None:
     examples = hunks([(line(1), line(2)), (line(5), line(7)), (line(10), line(11))])
     report = EncodingReport()
-    (one,) = encode_for_training(examples, PLAIN, max_length=256, completion_only=True, report=report)
+    (one,) = encode_for_training(examples, PLAIN, max_length=256, completion_only_loss=True, report=report)
     assert text(PLAIN, one.ids) == FILE[: line(11)]
     assert report.merged == 3
     assert learned(PLAIN, one).split() == "".join(example.completion for example in examples).split()
@@ -239,7 +239,7 @@ def test_every_completion_is_learned_exactly_once(numbers: list[int], max_length
     spans = [(line(a), line(b)) for a, b in zip(cuts[::2], cuts[1::2], strict=False)]
     examples = hunks(spans)
     report = EncodingReport()
-    made = encode_for_training(examples, PLAIN, max_length=max_length, completion_only=True, report=report)
+    made = encode_for_training(examples, PLAIN, max_length=max_length, completion_only_loss=True, report=report)
     assert all(len(one.ids) <= max_length for one in made)
     assert all(text(PLAIN, one.ids) in FILE for one in made)
     if not report.too_long:
@@ -253,7 +253,7 @@ def test_every_completion_is_learned_exactly_once(numbers: list[int], max_length
 def test_the_context_of_mined_code_is_learned_too_after_its_first_tokens(kind: str) -> None:
     (example,) = hunks([(line(10), line(11))])
     example = replace(example, kind=kind)
-    (alone,) = encode_for_training([example], PLAIN, max_length=256, completion_only=True)
+    (alone,) = encode_for_training([example], PLAIN, max_length=256, completion_only_loss=True)
     (whole,) = encode_for_training([example], PLAIN, max_length=256)
     assert whole.ids.tolist() == alone.ids.tolist()
     first = int(alone.loss.argmax())

@@ -63,6 +63,8 @@ def timestamp(text: str, flag: str, directory: Path) -> int:
     if not (relative or named or _ABSOLUTE.search(lowered)):
         raise wrong
     if lowered.startswith("@"):
+        if not re.fullmatch(r"@\d{1,11}", lowered):
+            raise wrong
         return int(lowered[1:])
     if _ISO_DAY.fullmatch(lowered):  # git would fill in the present time of day: another answer every second
         lowered += " 23:59:59" if flag == "--until" else " 00:00:00"

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from neuralforge.data.records import Example, Funnel
-from neuralforge.data.segments import MAX_CHARS, Piece, cut, is_comment, is_definition
-from neuralforge.data.sources.git.log import Change, Hunk
+from neuralforge.data.segments import MAX_CHARS, Piece, cut, is_comment, is_definition, left_out
+from neuralforge.data.sources.git.log import UNKNOWN, Change, Hunk
 
 PREFIX_CHARS = 6_000
 SUFFIX_CHARS = 2_000
@@ -75,6 +75,9 @@ def examples_of(
         if not hunk.count:
             continue
         first, after = hunk.start - 1, hunk.start - 1 + hunk.count
+        if hunk.removed == UNKNOWN:
+            funnel.drop("too much removed")
+            continue
         if hunk.removed and _same_but_blanks(hunk.removed, lines[first:after]):
             funnel.drop("white space only")
             continue
@@ -83,6 +86,8 @@ def examples_of(
             blank = not any(line.strip() for line in lines[first:after])
             funnel.drop("white space only" if blank else "over-long")
             continue
+        for _ in range(left_out(lines, first, after, pieces)):
+            funnel.drop("over-long")
         for piece in pieces:
             at_char += sum(map(len, lines[at_line : piece.start])) + piece.start - at_line
             at_line = piece.start

@@ -16,6 +16,9 @@ from neuralforge.errors import DataError
 
 _CHUNK = 1 << 18
 _KEPT_REMOVED_BYTES = 4_000_000
+# Stands for removed lines beyond that: something was there, and what it was is not known any more. Without it nobody
+# can say whether the added lines were typed, moved or only indented anew.
+UNKNOWN = b"-?"
 _SEPARATOR = "%x00"
 HEADER = f"--format=%x01%H %at %P{_SEPARATOR}%ae{_SEPARATOR}%an{_SEPARATOR}%s{_SEPARATOR}%b{_SEPARATOR}"
 PATCH = (
@@ -243,7 +246,7 @@ def _hunk(stream: _Stream, header: re.Match[bytes], target: Change | None, *, ke
             removed = stream.lines(removed_count)
         else:
             stream.skip_lines(removed_count)
-            removed = b"-\n"  # something was there; what it was is not known any more
+            removed = UNKNOWN
         if stream.peek() == b"\\":
             stream.until(b"\n")
     if count:

@@ -123,6 +123,14 @@ def test_licences_are_identified(name: str) -> None:
     assert identify_licence(commented) == name
 
 
+def test_a_licence_that_speaks_of_another_is_itself() -> None:
+    gpl = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007\n" + "words " * 500
+    assert identify_licence(gpl + "13. Use with the GNU Affero General Public License.") == "GPL-3.0-only"
+    mpl = "Mozilla Public License Version 2.0\n==================\n" + "words " * 500
+    secondary = "the GNU General Public License, Version 2.0, the GNU Affero General Public License, Version 3.0"
+    assert identify_licence(mpl + secondary) == "MPL-2.0"
+
+
 def test_unknown_licences_are_unknown() -> None:
     assert identify_licence("") is None
     assert identify_licence("All rights reserved. This is our own licence.") is None

@@ -97,6 +97,25 @@ SECRETS = {
     "yaml": ("  token: " + (t := _of(_WORD, 32)), t),
     "properties": ("spring.datasource.password=" + (t := "Gre3n#" + "Apple7"), t),
     "dictionary": ("os.environ['DB_PASSWORD'] = '" + (t := "k33p" + "0ut!now") + "'", t),
+    "connection string": ('"Server=db1;User=u;Pass' + "word=" + (t := "Xk9mQ2" + "vLp7") + ';"', t),
+    "libpq": ('connect("dbname=x pass' + "word=" + (t := "Xk9mQ3" + "vLp7") + ' host=db")', t),
+    "query": ('get("https://x.org/z?api' + "_key=" + (t := _of(_HEX, 32)) + '")', t),
+    "setter": ('source.setPassword("' + (t := "Xk9#mQ2" + "vLp7") + '")', t),
+    "definition": ('#define API_KEY "' + (t := _of(_HEX, 32)) + '"', t),
+    "array": ('char password[] = "' + (t := "Xk9mQ4" + "vLp7") + '";', t),
+    "rust": ('let password: &str = "' + (t := "Xk9mQ5" + "vLp7") + '";', t),
+    "ruby or": ("password ||= '" + (t := "Xk9mQ6" + "vLp7") + "'", t),
+    "template literal": ("const password = `" + (t := "Xk9mQ7" + "vLp7") + "`", t),
+    "three quotes": ('password = """' + (t := "Xk9mQ8" + "vLp7") + '"""', t),
+    "numbered": ('password1 = "' + (t := "Xk9mQ9" + "vLp7") + '"', t),
+    "rails": ("secret_key_base = '" + (t := _of(_HEX, 128)) + "'", t),
+    "hmac": ('HMAC_KEY = "' + (t := _of(_HEX, 40)) + '"', t),
+    "app password": ("EMAIL_HOST_PASSWORD = '" + (t := "qzkdvwxm" + "jtyhbnrp") + "'", t),
+    "next line": ('SECRET_KEY = (\n    "' + (t := _of(_HEX, 40)) + '"\n)', t),
+    "continued line": ('password = \\\n    "' + (t := "Xk9mQ1" + "vLp7") + '"', t),
+    "discord": ("client.run('" + (t := "MTk4" + _of(_WORD, 20) + "." + _of(_WORD, 6) + "." + _of(_WORD, 27)) + "')", t),
+    "api token": ("headers = {'Authorization': 'To" + "ken " + (t := _of(_HEX, 40)) + "'}", t),
+    "like a call": ("SECRET_KEY = 'django-insecure-" + (t := "i!+eqh5+24^yng5b(y1#+)a2r|o@gubbb^8ay*n1$b7o") + "'", t),
     "random string": ('blob = "' + (t := "q" + _of(_WORD + "+/", 46) + "7Z") + '"', t),
 }
 
@@ -158,6 +177,12 @@ INNOCENT = {
     "key of a map": 'cache_key = "user_profile_v2"',
     "enumeration": "TOKEN = 57\nPASSWORD = 3",
     "type": "secret: Optional[SecretStr] = None",
+    "pattern": 'TOKEN = r"[A-Za-z_]\\\\w*|0[xX][0-9a-f]+"',
+    "algorithm": 'digest = password_hash(password, "sha256")',
+    "kind of token": 'found = token("oauth2_token")',
+    "interpolated": '"Authorization": f"Token {self.token1}"',
+    "empty query": 'url = "https://x.org/?password=&user=anna1"',
+    "variable in a call": "login(password=get_password1(), token=token2)",
     "call": "access_token = create_access_token(identity=user.id)",
 }
 
@@ -179,6 +204,15 @@ def test_a_secret_is_found_and_redacted(name: str) -> None:
 @pytest.mark.parametrize("name", INNOCENT)
 def test_a_look_alike_is_left_alone(name: str) -> None:
     assert find_secrets(f"import os\n{INNOCENT[name]}\n") == []
+
+
+def test_what_is_found_does_not_depend_on_neighbours_or_order() -> None:
+    blob = _of(_WORD, 40) + "9aZ"
+    for _ in range(20):
+        others = [f"y_{_of(_HEX, 6)} = {number}" for number in range(8)]
+        text = "\n".join(["value = git_hash", *others, "client.send(", f'    "{blob}"', ")"])
+        assert find_secrets(text)
+        assert SecretScanner().find(Example("", text, ""))
 
 
 def test_the_tables_are_as_large_as_promised() -> None:

@@ -40,7 +40,7 @@ def _folder(tmp_path: Path) -> Path:
 
 def test_files_are_cut_into_examples_that_join_to_the_file(tmp_path: Path) -> None:
     root = _folder(tmp_path)
-    examples, funnel = _taken(files.open_source(str(root), SourceOptions(pattern="*.java")))
+    examples, funnel = _taken(files.open_source(str(root), SourceOptions(patterns=("*.java",))))
     assert {example.path for example in examples} == {"src/A b.java", "src/Crlf.java"}
     assert {example.licence for example in examples} == {"MIT"}
     assert {example.kind for example in examples} == {"file"}
@@ -59,7 +59,9 @@ def test_languages_paths_and_numbers_narrow(tmp_path: Path) -> None:
     only = _taken(files.open_source(str(root), SourceOptions(paths=("src/tool*",))))[0]
     assert {example.path for example in only} == {"src/tool.py"}
     assert len(_taken(files.open_source(str(root), SourceOptions(max_examples=1)))[0]) == 1
-    prose = _taken(files.open_source(str(root), SourceOptions(pattern="*.md")))[0]
+    both = _taken(files.open_source(str(root), SourceOptions(patterns=("*.md", "*.java"))))[0]
+    assert {example.language for example in both} == {"markdown", "java"}
+    prose = _taken(files.open_source(str(root), SourceOptions(patterns=("*.md",))))[0]
     assert {example.language for example in prose} == {"markdown"}
     one = _taken(files.open_source(str(root / "src" / "tool.py"), SourceOptions()))[0]
     assert [example.path for example in one] == ["tool.py"]
@@ -125,9 +127,9 @@ def test_files_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         files.open_source(str(tmp_path / "none"), SourceOptions())
     with pytest.raises(UserError, match="matches nothing"):
-        files.open_source(str(tmp_path), SourceOptions(pattern="  "))
+        files.open_source(str(tmp_path), SourceOptions(patterns=("  ",)))
     with pytest.raises(DataError, match="no file to use"):
-        _taken(files.open_source(str(tmp_path), SourceOptions(pattern="*.java")))
+        _taken(files.open_source(str(tmp_path), SourceOptions(patterns=("*.java",))))
 
 
 def test_jsonl_source(tmp_path: Path) -> None:

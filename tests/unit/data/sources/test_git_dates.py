@@ -60,6 +60,8 @@ def test_absolute_dates(directory, monkeypatch):
         "$(date)",
         "@",
         "@12x",
+        "@yesterday",
+        "@99999999999999",
         "42 ago",
     ],
 )
