@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from neuralforge.data.languages import common_name
-from neuralforge.data.records import Example
+from neuralforge.data.records import FARTHEST, Example
 from neuralforge.errors import DataError
 
 KINDS = frozenset({"hunk", "definition", "file", "pair", "instruction", "chat", "text"})
@@ -35,8 +35,7 @@ _NUMBER_FIELDS = ("offset", "author_time")
 # Those that are counted by, and told to people.
 _NAMES = frozenset({"language", "commit", "licence"})
 _LONGEST_NAME = 200
-# Characters; seconds since 1970, from 881 to 3058.
-_BOUNDS = {"offset": (0, 1 << 40), "author_time": (-(1 << 35), 1 << 35)}
+_BOUNDS = {"offset": (0, 1 << 40), "author_time": (-FARTHEST, FARTHEST)}
 
 
 class BadRecord(DataError):

@@ -1,10 +1,11 @@
-"""Which language a file is in, by its name alone, and what people call each language.
+"""Which language a file is in, by its name or a script's first line, and what people call each language.
 
 Names follow GitHub Linguist in lower case. ``PROSE`` are formats that people write but that are not programs
 (documentation, configuration, data): they are mined only when asked for by name.
 """
 
 import difflib
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -168,7 +169,32 @@ _ALIASES: dict[str, str] = {
     "zsh": "shell",
 }
 
+_INTERPRETER = re.compile(r"#![ \t]*\S*/(?:env[ \t]+(?:-\S+[ \t]+|\w+=\S*[ \t]+)*)?([A-Za-z]+)")
+_INTERPRETERS: dict[str, str] = {
+    **dict.fromkeys(("sh", "bash", "zsh", "ksh", "dash", "ash", "fish"), "shell"),
+    **dict.fromkeys(("python", "pypy", "uv"), "python"),
+    **dict.fromkeys(("node", "nodejs", "bun"), "javascript"),
+    **dict.fromkeys(("deno", "tsx"), "typescript"),
+    **dict.fromkeys(("tclsh", "wish", "expect"), "tcl"),
+    **{name: name for name in ("ruby", "perl", "php", "lua", "julia", "groovy", "elixir", "swift", "scala")},
+    "rscript": "r",
+    "pwsh": "powershell",
+    "runhaskell": "haskell",
+    "escript": "erlang",
+}
+
 _BY_EXTENSION = {extension: name for name, listed in _EXTENSIONS.items() for extension in listed.split()}
+
+
+def script_language(text: str) -> str | None:
+    """The language of a script without an ending, by its first line (``#!/usr/bin/env python3``), or None."""
+    found = _INTERPRETER.match(text)
+    return _INTERPRETERS.get(found[1].lower()) if found else None
+
+
+def may_be_script(path: str) -> bool:
+    """Whether only the first line of a file can say what language it is in: its name has no ending."""
+    return "." not in path.rpartition("/")[2] and language_of(path) is None
 
 
 def common_name(name: str) -> str:

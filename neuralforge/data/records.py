@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+# Seconds from 1970 within which a number is taken for a date (the years 881 to 3058); others are slips.
+FARTHEST = 1 << 35
+
 
 @dataclass(frozen=True, slots=True)
 class Example:

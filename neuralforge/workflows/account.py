@@ -48,7 +48,7 @@ def manifest_of(
     licences = Counter(_told(example.licence or "unknown") for example in used)
     commits = material.split.train_commits
     known = {example.commit for example in used if example.commit}
-    until = max((example.author_time or 0 for example in material.split.train), default=0)
+    until = max([0, *(example.author_time or 0 for example in material.split.train)])
     manifest = trainer.manifest(
         adapter_name(config),
         data=DataInfo(

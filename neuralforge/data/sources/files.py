@@ -11,7 +11,7 @@ from pathspec import GitIgnoreSpec
 from neuralforge import paths
 from neuralforge.data.cleaning.licence import identify_licence, is_licence_file
 from neuralforge.data.decoding import decode
-from neuralforge.data.languages import chosen_languages, language_of, language_reason
+from neuralforge.data.languages import chosen_languages, language_of, language_reason, may_be_script, script_language
 from neuralforge.data.paths_filter import RULE_FILES, PathFilter, content_reason
 from neuralforge.data.records import Example, Funnel
 from neuralforge.data.segments import cut
@@ -59,15 +59,17 @@ class FilesSource:
         for number, path in enumerate(listing.files, 1):
             reason = self._reason(path, paths)
             text = self._text(path, funnel) if reason is None else None
+            language = language_of(path)
             if reason is None and text is not None:
-                reason = content_reason(text)
+                language = language or script_language(text)
+                reason = self._language_reason(language) or content_reason(text)
             if reason is not None:
                 funnel.drop(reason)
                 continue
             if text is None:
                 continue
             used += 1
-            for example in self._cut(path, text, listing.licence):
+            for example in self._cut(path, text, language or "text", listing.licence):
                 funnel.keep()
                 taken += 1
                 yield example
@@ -107,13 +109,14 @@ class FilesSource:
     def _reason(self, path: str, paths: PathFilter) -> str | None:
         if self._patterns is not None and not self._patterns.match_file(path):
             return "pattern not matched"
-        language = language_of(path)
+        reason = None if may_be_script(path) else self._language_reason(language_of(path))
+        return reason or paths.reason(path)
+
+    def _language_reason(self, language: str | None) -> str | None:
         # A pattern that matches is the wish for that file, be it prose or of no known language.
-        if (self._patterns is None or self._languages is not None) and (
-            reason := language_reason(language, self._languages)
-        ):
-            return reason
-        return paths.reason(path)
+        if self._patterns is not None and self._languages is None:
+            return None
+        return language_reason(language, self._languages)
 
     def _text(self, path: str, funnel: Funnel) -> str | None:
         """The file's text with ``\\n`` line ends, or None when it was counted out."""
@@ -144,8 +147,7 @@ class FilesSource:
         text = decode(content)
         return (text, "") if text is not None else (None, "binary")
 
-    def _cut(self, path: str, text: str, licence: str | None) -> Iterator[Example]:
-        language = language_of(path) or "text"
+    def _cut(self, path: str, text: str, language: str, licence: str | None) -> Iterator[Example]:
         lines = text.split("\n")
         place = reached = 0  # characters before line number `reached`
         for piece in cut(lines, 0, len(lines)):

@@ -25,7 +25,7 @@ _EXAMPLES = st.builds(
     path=st.none() | _PATH,
     offset=st.none() | st.integers(0, 10**9),
     commit=st.none() | st.text("0123456789abcdef", min_size=40, max_size=40),
-    author_time=st.none() | st.integers(-(10**10), 10**12),
+    author_time=st.none() | st.integers(-(1 << 35), 1 << 35),
     author=st.none() | st.text("0123456789abcdef", min_size=16, max_size=16),
     licence=st.none() | st.sampled_from(["MIT", "Apache-2.0 OR MIT"]),
 )

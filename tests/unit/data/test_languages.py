@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuralforge.data.languages import canonical, chosen_languages, language_of, language_reason
+from neuralforge.data.languages import canonical, chosen_languages, language_of, language_reason, script_language
 from neuralforge.errors import UserError
 
 
@@ -47,3 +47,20 @@ def test_prose_is_taken_only_when_named():
     assert language_reason(None, None) == "unknown language"
     assert language_reason("markdown", frozenset({"markdown"})) is None
     assert language_reason("python", frozenset({"markdown"})) == "language not chosen"
+
+
+@pytest.mark.parametrize(
+    ("line", "language"),
+    [
+        ("#!/usr/bin/env python3", "python"),
+        ("#! /usr/bin/python3.11 -u", "python"),
+        ("#!/usr/bin/env -S node --harmony", "javascript"),
+        ("#!/bin/sh", "shell"),
+        ("#!/usr/bin/env LANG=C bash", "shell"),
+        ("#!/usr/bin/env strange", None),
+        ("#include <stdio.h>", None),
+        ("", None),
+    ],
+)
+def test_a_first_line_names_the_language_of_a_script(line: str, language: str | None) -> None:
+    assert script_language(line + "\nrest") == language

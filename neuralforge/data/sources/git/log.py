@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO
 
+from neuralforge.data.records import FARTHEST
 from neuralforge.errors import DataError
 
 _CHUNK = 1 << 18
@@ -191,7 +192,7 @@ def read_commits(pipe: IO[bytes]) -> Iterator[Commit]:
 def _header(stream: _Stream) -> Commit:
     oid, time, *parents = stream.until(b"\0")[1:].decode("ascii").split(" ")
     email, name, subject, body = (stream.until(b"\0").decode("utf-8", "replace") for _ in range(4))
-    seconds = int(time) if time.lstrip("-").isdigit() else None
+    seconds = int(time) if time.lstrip("-").isdigit() and abs(int(time)) <= FARTHEST else None
     return Commit(oid, len([one for one in parents if one]), seconds, email, name, subject, body)
 
 

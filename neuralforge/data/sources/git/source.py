@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from neuralforge.data.decoding import decode, has_utf16_mark
-from neuralforge.data.languages import chosen_languages, language_of, language_reason
+from neuralforge.data.languages import chosen_languages, language_of, language_reason, may_be_script, script_language
 from neuralforge.data.paths_filter import RULE_FILES, PathFilter, content_reason
 from neuralforge.data.records import Example, Funnel
 from neuralforge.data.sources.base import DataSource, SourceOptions
@@ -31,7 +31,7 @@ from neuralforge.runs.events import Emit, Note, Progress
 
 _BATCH = MAX_OUTSTANDING // 4  # two batches are in flight, and a file may need its old content too
 _PROGRESS_COMMITS = 500
-_Wanted = tuple[Change, Commit, str, str, frozenset[str]]
+_Wanted = tuple[Change, Commit, str, str | None, frozenset[str]]
 
 
 def open_source(location: str, options: SourceOptions) -> DataSource:
@@ -168,13 +168,15 @@ class _Mining:
                 continue
             path = change.path.decode("utf-8", "surrogateescape")
             language = language_of(path)
-            reason = self._paths.reason(path) or language_reason(language, self._languages)
+            reason = self._paths.reason(path)
+            if reason is None and not may_be_script(path):
+                reason = language_reason(language, self._languages)
             if reason is not None:
                 funnel.drop("binary" if change.binary and language is None else reason, candidates)
                 continue
             if removed is None:
                 removed = removed_lines(commit.changes)
-            yield change, commit, path, language or "text", removed
+            yield change, commit, path, language, removed
 
     def _build(self, batch: list[_Wanted], blobs: BlobReader, funnel: Funnel) -> Iterator[Example]:
         """The examples of a batch whose contents were asked for."""
@@ -200,12 +202,13 @@ class _Mining:
             if text is None:
                 funnel.drop("encoding", candidates)
                 continue
-            reason = content_reason(text)
+            language = language or script_language(text)
+            reason = language_reason(language, self._languages) or content_reason(text)
             if reason is not None:
                 funnel.drop(reason, candidates)
                 continue
             origin = Origin(
-                language,
+                language or "text",
                 path,
                 commit.oid,
                 commit.author_time,

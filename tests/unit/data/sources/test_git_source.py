@@ -150,6 +150,15 @@ def test_files_nobody_typed_are_left_out_by_name(history, mine, name, reason):
     assert mined.funnel.dropped[reason] >= 1
 
 
+def test_a_script_without_an_ending_is_known_by_its_first_line(history, mine):
+    history.write("bin/areas", "#!/usr/bin/env python3\n" + AREA)
+    history.write("NOTES", "Areas are computed by bin/areas, circles by nobody yet.\n")
+    history.commit()
+    mined = mine(history.path)
+    assert {(example.path, example.language) for example in mined} == {("bin/areas", "python")}
+    assert mined.funnel.dropped["unknown language"] == 1
+
+
 def test_an_attribute_can_bring_a_folder_back(history, mine):
     history.write(".gitattributes", "vendor/ours/** -linguist-vendored\n")
     history.write("vendor/ours/shapes.py", AREA)
