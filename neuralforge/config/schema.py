@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from neuralforge.config.values import Device, Float, Int, Layers, Modules, Name, Place, Seconds, Switch, Text, Words
 
 LATEST = "latest"
+# Of the section ``run``: what may be said anew when a run is resumed. Everything else stays as it began.
+SAID_ANEW = ("output", "force", "tensorboard", "wandb", "debug", "log_level")
 
 
 class Section(BaseModel):

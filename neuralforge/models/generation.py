@@ -61,11 +61,8 @@ def generate(
             "Generation needs a max_new_tokens >= 0 for each prompt, temperature >= 0 and batch_size >= 1.",
             "Correct the argument.",
         )
-    # LoRA sits inside the layers, so the inner model is the adapted one, without PEFT's wrapping of each call.
-    model: Any = base.model
-    if hasattr(model, "get_base_model"):
-        model = model.get_base_model()
-    _check(base, model, prompts, limits)
+    model = _inner(base)
+    _check(base, prompts, limits)
     ending = frozenset(stop) | {base.tokenizer.eos_token_id}
     completions: list[list[int]] = [[] for _ in prompts]
     chooser = _Chooser(temperature, seed)
@@ -92,15 +89,19 @@ def generate(
 
 def context_length(base: BaseModel) -> int | None:
     """Positions that the model has, prompt and completion together; None where nothing bounds them."""
-    model: Any = base.model
-    if hasattr(model, "get_base_model"):
-        model = model.get_base_model()
-    found = None if base.encoder_decoder else getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    config = None if base.encoder_decoder else getattr(_inner(base), "config", None)
+    found = getattr(config, "max_position_embeddings", None)
     return int(found) if found else None
 
 
-def _check(base: BaseModel, model: Any, prompts: Sequence[Sequence[int]], limits: Sequence[int]) -> None:
-    rows = model.get_input_embeddings().num_embeddings
+def _inner(base: BaseModel) -> Any:
+    """The model without PEFT's wrapping of each call; LoRA sits inside its layers, so it is the adapted one."""
+    model: Any = base.model
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _check(base: BaseModel, prompts: Sequence[Sequence[int]], limits: Sequence[int]) -> None:
+    rows = _inner(base).get_input_embeddings().num_embeddings
     positions = context_length(base)
     for number, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
         if not prompt:

@@ -39,12 +39,10 @@ def load_base_model(
     emit(Phase("load", name))
     base = provider.load(location, dtype=dtype, device=device, offline=offline, emit=emit)
     alias = find_alias(name)
-    place = paths.expanded(location)
-    if alias is None and place.exists():
+    base.name = name
+    if alias is None and (place := paths.expanded(location)).exists():
         base.name = base.identity
         places.remember(base.digest, place.resolve())
-    else:
-        base.name = name
     if alias is not None:
         base.licence = base.licence or alias.licence
         if not alias.fim:  # the tokens may be there without the model ever having seen them (Qwen2.5)

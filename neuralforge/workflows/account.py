@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from neuralforge.data.records import Example
-from neuralforge.workflows.material import Material, public_name
+from neuralforge.workflows.material import Material, printable, public_name
 
 if TYPE_CHECKING:
     from neuralforge.adapter.manifest import Manifest
@@ -71,7 +71,7 @@ def manifest_of(
 
 def _told(text: str) -> str:
     """A word from the data as a manifest may carry it."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:100]
+    return printable(text)[:100]
 
 
 def recipe_of(config: TrainConfig, base: BaseModel) -> str:

@@ -128,7 +128,12 @@ def public_name(location: str) -> str:
         scheme, _, rest = location.partition("://")
         return f"{scheme}://{rest.rpartition('@')[2]}"
     kept = Path(location).resolve().name or location
-    return "".join(letter if letter.isprintable() else "?" for letter in kept)
+    return printable(kept)
+
+
+def printable(text: str) -> str:
+    """``text`` with a question mark for every character that a manifest may not carry."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _source(place: str) -> tuple[str, str]:

@@ -118,27 +118,13 @@ def _within(
             run.update(outcome="interrupted")
             emit(Finished("interrupted"))
             raise Interrupted("Stopped.", f"Go on with `{command}`.") from None
-        except NeuralForgeError as failure:
-            _try_to_note(run, failure.message)
-            emit(Finished("failed", {"error": failure.message}))
-            raise
-        except OSError as failure:
-            _try_to_note(run, str(failure))
-            emit(Finished("failed", {"error": str(failure)}))
-            raise RunError(
-                f"A file of the run {run.path} cannot be written or read: {failure}.",
-                f"Free some space or mend its permissions, then go on with `{command}`.",
-            ) from failure
         except Exception as failure:
             _try_to_note(run, str(failure))
             emit(Finished("failed", {"error": str(failure)}))
-            if not _out_of_memory(failure):
+            explained = _explained(failure, run, command)
+            if explained is None:
                 raise
-            raise RunError(
-                f"There is not enough memory: {str(failure).partition(chr(10))[0]}",
-                f"Close other programs and go on with `{command}`, or start again with --low-memory, a shorter "
-                "--max-length or a smaller --batch-size.",
-            ) from failure
+            raise explained from failure
         run.update(outcome="done", phase="done")
         verdict = result.verdict
         emit(Finished("done", {"package": str(result.package), "verdict": verdict.sentence if verdict else None}))
@@ -330,6 +316,7 @@ def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
     """The settings the run began with; only what is shown or forced, and the output, may differ this time."""
     from pydantic import ValidationError
 
+    from neuralforge.config.schema import SAID_ANEW
     from neuralforge.config.schema import TrainConfig as Schema
 
     if run.state.outcome == "done":
@@ -340,7 +327,7 @@ def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
         raise RunError(f"The run {run.path} was begun by another version.", "Start a new training.") from failure
     if now.run.output is not None:
         run.update(config={**run.state.config, "output": str(_output(now))})
-    shown = {key: getattr(now.run, key) for key in ("force", "debug", "log_level", "tensorboard", "wandb")}
+    shown = {key: getattr(now.run, key) for key in SAID_ANEW}
     return config.model_copy(update={"run": config.run.model_copy(update=shown)})
 
 
@@ -355,6 +342,24 @@ def _fingerprint(config: TrainConfig, base: BaseModel, material: Material) -> st
     for example in material.split.train:
         digest.update(json.dumps(example.to_json(), sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _explained(failure: Exception, run: RunDirectory, command: str) -> RunError | None:
+    """What the machine lacked, in our words; None for what explains itself or cannot be explained."""
+    if isinstance(failure, NeuralForgeError):
+        return None
+    if isinstance(failure, OSError):
+        return RunError(
+            f"A file of the run {run.path} cannot be written or read: {failure}.",
+            f"Free some space or mend its permissions, then go on with `{command}`.",
+        )
+    if _out_of_memory(failure):
+        return RunError(
+            f"There is not enough memory: {str(failure).partition(chr(10))[0]}",
+            f"Close other programs and go on with `{command}`, or start again with --low-memory, a shorter "
+            "--max-length or a smaller --batch-size.",
+        )
+    return None
 
 
 def _out_of_memory(failure: Exception) -> bool:

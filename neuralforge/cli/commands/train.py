@@ -61,16 +61,6 @@ SETTINGS = {
     "profile_memory": "run.profile_memory",
     "track_gradients": "run.track_gradients",
 }
-# What may be said anew when a run is resumed.
-RESUMED = {
-    "run.resume",
-    "run.output",
-    "run.force",
-    "run.tensorboard",
-    "run.wandb",
-    "run.debug",
-    "run.log_level",
-}
 
 
 def _option(name: str, help: str, panel: str, metavar: str | None = None) -> Any:
@@ -209,8 +199,11 @@ def train(
         if typed[option] is not None
     }
     if resume is not None:
+        from neuralforge.config.schema import SAID_ANEW
+
+        allowed = {"run.resume", *(f"run.{key}" for key in SAID_ANEW)}
         others = {"--config": config, "--preset": preset, "--interactive": interactive}
-        fixed = [flag for setting, (flag, _) in flags.items() if setting not in RESUMED]
+        fixed = [flag for setting, (flag, _) in flags.items() if setting not in allowed]
         fixed += [flag for flag, given in others.items() if given]
         if fixed:
             raise UserError(

@@ -15,7 +15,7 @@ import base64
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -148,8 +148,7 @@ _PLACEHOLDER = re.compile(
     r"^(?:(?:my|the|a|some|new|old|user|db|api|access|auth|super|secret|password|passwd|token|key|value)[_.-]?)+\d{0,3}$",
     re.IGNORECASE,
 )
-# What no plain value holds; and what even a value of many kinds of character may not be: an interpolation, a call, a
-# pattern, a path.
+# What no plain value holds; and what even one of many kinds of character may not be: interpolation, call, pattern, path
 _CODE = re.compile(r"\s|^\$\w|\$[{(]|\$[A-Z_]{2}|%[(sd{]|\{[\w.]*\}|<\w|\w\(|[|`\\]|::|->|://|^(?:\.{0,2}|~)/")
 _SURELY_CODE = re.compile(
     r"\s|\$\{|\{[\w.!:]*\}|^\$\w+$|^\$\(.*\)$|^%\(\w+\)[sd]$|^<[^<>]*>$|^\[[^\]]*\]$|^\w[\w.]*\([^()]*\)$"
@@ -306,30 +305,13 @@ _COMMON_PASSWORDS = frozenset(
 
 def _find_assigned(text: str) -> Iterator[Secret]:
     for at, end in _named(text):
-        match = _ASSIGNED.match(text, end)
-        if match is not None:
-            value = match[match.lastindex or 0]
-            if _secret_value(value, least=6, classes=2, quoted=True) or _unpronounceable(value):
+        for form, applies, telling in _FORMS:
+            match = form.match(text, end)
+            if match is None or (applies and not applies(text, at)):
+                continue
+            if telling(match[match.lastindex or 0]):
                 yield Secret("assigned secret", *match.span(match.lastindex or 0))
-            continue
-        match = _GIVEN.match(text, end)
-        if match is not None:
-            value = match[match.lastindex or 0]
-            if _secret_value(value, least=8, classes=3, quoted=True) or _long_random(value):
-                yield Secret("assigned secret", *match.span(match.lastindex or 0))
-            continue
-        match = _INLINE.match(text, end)
-        if match is not None and _in_string(text, at):
-            if _secret_value(match[1], least=6, classes=2, quoted=True):
-                yield Secret("assigned secret", *match.span(1))
-            continue
-        match = _BARE.match(text, end)
-        if match is not None and _BARE_NAME.fullmatch(text, text.rfind("\n", 0, at) + 1, at):
-            value = match[1]
-            # Unquoted, a value may be code (`token = self.next`): ask for what no identifier has.
-            mixed = _secret_value(value, least=8, classes=3) and not re.fullmatch(r"[A-Za-z_][\w.]*", value)
-            if mixed or _long_random(value):
-                yield Secret("assigned secret", *match.span(1))
+            break  # the first form that a value has decides
 
 
 def _named(text: str) -> Iterator[tuple[int, int]]:
@@ -377,6 +359,30 @@ def _unpronounceable(value: str) -> bool:
         and re.search(r"[bcdfghjklmnpqrstvwxz]{6}", letters, re.IGNORECASE) is not None
         and _entropy(letters) > 3
     )
+
+
+def _at_line_start(text: str, at: int) -> bool:
+    """Whether only what may belong to a name stands before ``at`` on its line."""
+    return _BARE_NAME.fullmatch(text, text.rfind("\n", 0, at) + 1, at) is not None
+
+
+def _quoted_secret(value: str) -> bool:
+    return _secret_value(value, least=6, classes=2, quoted=True)
+
+
+def _bare_secret(value: str) -> bool:
+    # Unquoted, a value may be code (`token = self.next`): ask for what no identifier has.
+    mixed = _secret_value(value, least=8, classes=3) and not re.fullmatch(r"[A-Za-z_][\w.]*", value)
+    return mixed or _long_random(value)
+
+
+# How a value may stand behind its name, where that form applies, and what makes the value a secret there.
+_FORMS: tuple[tuple[re.Pattern[str], Callable[[str, int], bool] | None, Callable[[str], bool]], ...] = (
+    (_ASSIGNED, None, lambda value: _quoted_secret(value) or _unpronounceable(value)),
+    (_GIVEN, None, lambda value: _secret_value(value, least=8, classes=3, quoted=True) or _long_random(value)),
+    (_INLINE, _in_string, _quoted_secret),
+    (_BARE, _at_line_start, _bare_secret),
+)
 
 
 def _find_random(text: str) -> Iterator[Secret]:
