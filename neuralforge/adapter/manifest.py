@@ -16,6 +16,7 @@ from typing import Any
 from neuralforge.adapter.refusal import Refused
 from neuralforge.adapter.schema import Fields, text_problem
 from neuralforge.adapter.strict_text import parse_json
+from neuralforge.data.records import COMMIT, FARTHEST
 
 FORMAT = 1
 MANIFEST_LIMIT = 1 << 20  # bytes
@@ -25,7 +26,6 @@ _NUMBER = r"(?:0|[1-9]\d{0,8})"
 VERSION = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-[0-9A-Za-z]+(?:[.-][0-9A-Za-z]+)*)?"
 DIGEST = r"sha256:[0-9a-f]{64}"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
-_COMMIT = r"[0-9a-f]{4,64}"
 _MODULE = r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*"
 _PART = r"[A-Za-z][A-Za-z0-9_.]{0,63}"
 _MANY = 1 << 50
@@ -311,10 +311,10 @@ def _funnel(fields: Fields) -> dict[str, Any]:
 
 def _commits(fields: Fields) -> CommitInfo:
     commits = CommitInfo(
-        first=fields.text("first", _COMMIT),
-        last=fields.text("last", _COMMIT),
+        first=fields.text("first", COMMIT),
+        last=fields.text("last", COMMIT),
         count=fields.integer("count", 0, _MANY),
-        until=fields.integer("until", 0, 1 << 35) if fields.has("until") else None,
+        until=fields.integer("until", 0, FARTHEST) if fields.has("until") else None,
     )
     fields.finish()
     return commits
@@ -324,7 +324,7 @@ def _verdict(fields: Fields) -> dict[str, Any]:
     """The part that everyone reads is checked; further statistics belong to the evaluation room and are kept."""
     sentence = fields.text("sentence")
     spans = fields.object("commits")
-    commits = {name: list(spans.texts(name, _COMMIT, most=2)) for name in ("train", "held_out")}
+    commits = {name: list(spans.texts(name, COMMIT, most=2)) for name in ("train", "held_out")}
     spans.finish()
     examples = fields.integer("examples", 0, _MANY)
     metrics: dict[str, Any] = {}

@@ -7,6 +7,8 @@ from typing import Any
 
 # Seconds from 1970 within which a number is taken for a date (the years 881 to 3058); others are slips.
 FARTHEST = 1 << 35
+# Names of commits, whole or abbreviated.
+COMMIT = r"[0-9a-f]{4,64}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from neuralforge.data.cleaning.duplicates import NearDuplicates, content_key
-from neuralforge.data.records import Example, Funnel
+from neuralforge.data.records import COMMIT, Example, Funnel
 from neuralforge.errors import UserError
 
 Item = TypeVar("Item")
 
-_HASH = re.compile(r"[0-9a-f]{4,64}")
 # The judge's intervals are drawn over commits: with fewer than about ten, they say little.
 WANTED_COMMITS = 10
 # Held-out commits never take more than this share, so that a giant newest commit does not eat the training set.
@@ -207,7 +206,7 @@ def span(examples: Sequence[Example]) -> tuple[str, ...]:
     timed = [
         (example.author_time, example.commit)
         for example in examples
-        if example.commit is not None and example.author_time is not None and _HASH.fullmatch(example.commit)
+        if example.commit is not None and example.author_time is not None and re.fullmatch(COMMIT, example.commit)
     ]
     if timed:
         return (min(timed)[1], max(timed)[1])

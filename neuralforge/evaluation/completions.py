@@ -26,18 +26,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
-    """How much is written out: ``limit`` examples (0: none), ``tokens`` of each, ``batch`` together.
-
-    Larger batches write faster and need more memory.
-    """
-
-    limit: int = 32
-    tokens: int = 48
-    batch: int = 4
-
-
-@dataclass(frozen=True, slots=True)
 class Start:
     """Where the completion of one example sets out.
 

@@ -15,11 +15,12 @@ from neuralforge.data.split import evenly_spaced
 from neuralforge.errors import DataError
 from neuralforge.evaluation.bootstrap import choose_units
 from neuralforge.evaluation.compare import compare
-from neuralforge.evaluation.completions import Start, Writing, decode, piece_texts, write_out
+from neuralforge.evaluation.completions import Start, decode, piece_texts, write_out
 from neuralforge.evaluation.metrics import ScoreTable, blank_lead, edit_similarity, tabulate
 from neuralforge.evaluation.subject import adapter_off
 from neuralforge.evaluation.verdict import Sample, Verdict, decide
 from neuralforge.models.base import BaseModel
+from neuralforge.models.generation import Writing
 from neuralforge.runs.events import Emit, Phase, silent
 from neuralforge.tokens.encoding import Encoded
 from neuralforge.training.scoring import Scored, score, score_pair

@@ -23,6 +23,18 @@ if TYPE_CHECKING:
 OnTokens = Callable[[Mapping[int, int]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How much is written out: ``limit`` examples (0: none), ``tokens`` of each, ``batch`` together.
+
+    Larger batches write faster and need more memory.
+    """
+
+    limit: int = 32
+    tokens: int = 48
+    batch: int = 4
+
+
 def generate(
     base: BaseModel,
     prompts: Sequence[Sequence[int]],

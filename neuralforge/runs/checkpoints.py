@@ -135,7 +135,7 @@ class CheckpointStore:
         except OSError as failure:
             raise RunError(
                 f"Cannot save the checkpoint of step {step} in {self.folder}: {failure.strerror or failure}.",
-                "Free some space or fix the permissions, then resume; the earlier checkpoints are intact.",
+                "The earlier checkpoints are intact. Free some space or fix the permissions.",
             ) from failure
         finally:
             if temporary is not None:

@@ -32,6 +32,8 @@ from torch.nn import functional
 
 # Packed rows, and tokens of one sequence in attention, are rounded up to multiples of these.
 ROW_STEP, LENGTH_STEP = 64, 32
+# So many tokens attend at once to all before them; what lies after them is not computed only to be masked.
+BLOCK = 192
 
 _silu_backward = torch.ops.aten.silu_backward
 
@@ -51,13 +53,14 @@ class Layout:
     """Where the packed sequences lie and how far their positions turn.
 
     Attributes:
-        bounds: (start, end) of each sequence in the packed rows; rows after the last are filling.
+        blocks: (first, start, end): rows ``start`` to ``end`` attend to rows ``first`` to ``end``, the block and what
+            stands before it in its sequence; rows after the last block are filling.
         cos, sin: rotary tables gathered by position, [N, 1, E]; the first half of ``sin`` is negated, so that
             rotate(x) = x * cos + swap_halves(x) * sin.
         mask: additive causal mask [T, T] for the longest sequence, rounded up; shorter ones use its corner.
     """
 
-    bounds: tuple[tuple[int, int], ...]
+    blocks: tuple[tuple[int, int, int], ...]
     cos: Tensor
     sin: Tensor
     mask: Tensor
@@ -77,9 +80,14 @@ def layout(lengths: Sequence[int], rotary: nn.Module, dtype: torch.dtype) -> Lay
     sin_TE = torch.cat((-sin_1TE[0, :, :half], sin_1TE[0, :, half:]), dim=-1)
     positions = torch.cat([*(torch.arange(length) for length in lengths), torch.zeros(filling, dtype=torch.long)])
     ends = torch.tensor(lengths).cumsum(0).tolist()
-    bounds = tuple((end - length, end) for end, length in zip(ends, lengths, strict=True))
+    firsts = [end - length for end, length in zip(ends, lengths, strict=True)]
+    blocks = tuple(
+        (first, start, min(start + BLOCK, end))
+        for first, end in zip(firsts, ends, strict=True)
+        for start in range(first, end, BLOCK)
+    )
     mask = torch.full((longest, longest), float("-inf"), dtype=dtype).triu_(1)
-    return Layout(bounds, cos_1TE[0][positions].unsqueeze(1), sin_TE[positions].unsqueeze(1), mask)
+    return Layout(blocks, cos_1TE[0][positions].unsqueeze(1), sin_TE[positions].unsqueeze(1), mask)
 
 
 @dataclass(slots=True)
@@ -263,10 +271,9 @@ def _renormalise(x_ND: Tensor, inverse_N1: Tensor, weight_D: Tensor) -> Tensor:
 
 
 def _normalise_backward(grad_ND: Tensor, x_ND: Tensor, inverse_N1: Tensor, weight_D: Tensor) -> Tensor:
-    scaled = (grad_ND * weight_D) * inverse_N1  # at least fp32 by promotion
-    unit = x_ND * inverse_N1
-    projection_N1 = torch.linalg.vecdot(scaled, unit).div_(unit.shape[-1]).unsqueeze(1)
-    return scaled.sub_(unit.mul_(projection_N1)).to(x_ND.dtype)
+    scaled, wide = (grad_ND * weight_D).to(inverse_N1.dtype), x_ND.to(inverse_N1.dtype)
+    projection_N1 = (scaled * wide).sum(-1, keepdim=True).mul_(inverse_N1.square()).div_(-wide.shape[-1])
+    return scaled.addcmul_(wide, projection_N1).mul_(inverse_N1).to(x_ND.dtype)
 
 
 def _rotate(x_NHE: Tensor, where: Layout) -> Tensor:
@@ -311,21 +318,20 @@ def _unfold(x_KRE: Tensor, length: int) -> Tensor:
 
 
 def _attend(qk: Tensor, v: Tensor, where: Layout, shape: Shape, keep: bool) -> tuple[Tensor, list[Tensor]]:
-    """Causal attention of each sequence on itself: [N, H·E], and each sequence's probabilities [K, G·T, T]."""
+    """Causal attention of each sequence on itself: [N, H·E], and each block's probabilities [K, G·T, S]."""
     groups = shape.heads // shape.kv_heads
     out_ND = qk.new_zeros(qk.shape[0], shape.heads * shape.head_size)
     probabilities: list[Tensor] = []
-    for start, end in where.bounds:
-        size = rounded(end - start, LENGTH_STEP)
-        both_TME = _rows(qk, start, end, size)
-        q_KRE = _fold(both_TME[:, : shape.heads], shape.kv_heads)
-        k_KET = both_TME[:, shape.heads :].permute(1, 2, 0)
-        mask = where.mask[:size, :size].repeat(groups, 1)
-        p_KRT = torch.baddbmm(mask, q_KRE, k_KET, alpha=shape.head_size**-0.5).softmax(-1)
-        o_KRE = torch.bmm(p_KRT, _rows(v, start, end, size).permute(1, 0, 2))
-        out_ND[start:end] = _unfold(o_KRE, size)[: end - start]
+    for first, start, end in where.blocks:
+        rows, seen = rounded(end - start, LENGTH_STEP), rounded(end - first, LENGTH_STEP)
+        q_KRE = _fold(_rows(qk[:, : shape.heads], start, end, rows), shape.kv_heads)
+        k_KES = _rows(qk[:, shape.heads :], first, end, seen).permute(1, 2, 0)
+        mask = where.mask[start - first : start - first + rows, :seen].repeat(groups, 1)
+        p_KRS = torch.baddbmm(mask, q_KRE, k_KES, alpha=shape.head_size**-0.5).softmax(-1)
+        o_KRE = torch.bmm(p_KRS, _rows(v, first, end, seen).permute(1, 0, 2))
+        out_ND[start:end] = _unfold(o_KRE, rows)[: end - start]
         if keep:
-            probabilities.append(p_KRT)
+            probabilities.append(p_KRS)
     return out_ND, probabilities
 
 
@@ -338,26 +344,25 @@ def _attend_backward(
     grad_qkv = qk.new_zeros(qk.shape[0], (heads + 2 * kv_heads) * width)
     grad_v = grad_qkv[:, (heads + kv_heads) * width :].unflatten(1, (kv_heads, width))
     grad_NHE = grad_ND.unflatten(1, (heads, width))
-    # Σ_t P ∂P equals the row-wise product of the output with its gradient (FlashAttention-2, eq. 4).
+    # Σ_s P ∂P equals the row-wise product of the output with its gradient (FlashAttention-2, eq. 4).
     delta_NH1 = (grad_ND * out_ND).unflatten(1, (heads, width)).sum(-1, keepdim=True)
-    for (start, end), p_KRT in zip(where.bounds, probabilities, strict=True):
-        length, size = end - start, rounded(end - start, LENGTH_STEP)
+    for (first, start, end), p_KRS in zip(where.blocks, probabilities, strict=True):
+        length, rows, seen = end - start, rounded(end - start, LENGTH_STEP), rounded(end - first, LENGTH_STEP)
         # Filling rows get no gradient, and the causal mask keeps filling columns out of real rows.
-        grad_KRE = _fold(_rows(grad_NHE, start, end, size), kv_heads)
-        grad_v[start:end] = torch.bmm(p_KRT.transpose(1, 2), grad_KRE).permute(1, 0, 2)[:length]
-        slope = torch.bmm(grad_KRE, _rows(v, start, end, size).permute(1, 2, 0))
-        slope.sub_(_fold(_rows(delta_NH1, start, end, size), kv_heads)).mul_(p_KRT)
-        both_TME = _rows(qk, start, end, size)
-        grad_q = torch.bmm(slope, both_TME[:, heads:].permute(1, 0, 2))
-        grad_qk[start:end, :heads] = _unfold(grad_q, size)[:length].unflatten(1, (heads, width))
-        grad_k = torch.bmm(slope.transpose(1, 2), _fold(both_TME[:, :heads], kv_heads))
-        grad_qk[start:end, heads:] = grad_k.permute(1, 0, 2)[:length]
+        grad_KRE = _fold(_rows(grad_NHE, start, end, rows), kv_heads)
+        grad_v[first:end] += torch.bmm(p_KRS.transpose(1, 2), grad_KRE).permute(1, 0, 2)[: end - first]
+        slope = torch.bmm(grad_KRE, _rows(v, first, end, seen).permute(1, 2, 0))
+        slope.sub_(_fold(_rows(delta_NH1, start, end, rows), kv_heads)).mul_(p_KRS)
+        grad_q = torch.bmm(slope, _rows(qk[:, heads:], first, end, seen).permute(1, 0, 2))
+        grad_qk[start:end, :heads] = _unfold(grad_q, rows)[:length].unflatten(1, (heads, width))
+        grad_k = torch.bmm(slope.transpose(1, 2), _fold(_rows(qk[:, :heads], start, end, rows), kv_heads))
+        grad_qk[first:end, heads:] += grad_k.permute(1, 0, 2)[: end - first]
     grad_qkv[:, : (heads + kv_heads) * width] = _rotate_backward(grad_qk.mul_(width**-0.5), where).flatten(1)
     return grad_qkv
 
 
 def _rows(x_NME: Tensor, start: int, end: int, size: int) -> Tensor:
-    """Rows of one sequence, zeros after its end up to ``size`` rows."""
+    """Rows of one block or sequence, zeros after its end up to ``size`` rows."""
     own = x_NME[start:end]
     extra = size - (end - start)
     return functional.pad(own, (0, 0, 0, 0, 0, extra)) if extra else own

@@ -1,7 +1,7 @@
 """Cross-entropy on the completion's positions only, without ever holding all logits.
 
 The head of a small model is its largest matrix (SmolLM2-135M: 49,152 x 576 of 135 M parameters). Computing it only
-where there is loss, some dozens of rows at a time, with the gradient formed in place, is what "Liger" and "Cut
+where there is loss, some rows at a time, with the gradient formed in place, is what "Liger" and "Cut
 Cross-Entropy" kernels do on GPUs (arXiv 2410.10989, arXiv 2411.09009); this is that idea in plain PyTorch.
 """
 
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-ROWS = 64
+# Rows whose logits are computed together, and what a last few are filled up to a multiple of.
+ROWS, ROW_STEP = 128, 32
 
 
 class _CompletionLoss(torch.autograd.Function):
@@ -28,7 +29,7 @@ class _CompletionLoss(torch.autograd.Function):
         for start in range(0, hidden_SD.shape[0], ROWS):
             rows = slice(start, start + ROWS)
             part = hidden_SD[rows]
-            missing = ROWS - len(part) if hidden_SD.shape[0] > ROWS else 0
+            missing = -len(part) % ROW_STEP
             logits = torch.nn.functional.pad(part, (0, 0, 0, missing)) @ weight_VD.T
             likely = torch.softmax(logits, dim=1)
             chosen = likely[: len(part)].gather(1, targets_S[rows].unsqueeze(1))

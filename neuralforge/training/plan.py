@@ -19,7 +19,7 @@ import psutil
 from neuralforge.data.records import Example
 from neuralforge.data.split import Split, evenly_spaced
 from neuralforge.errors import DataError, RunError, UserError
-from neuralforge.models.generation import context_length
+from neuralforge.models.generation import Writing, context_length
 from neuralforge.runs.events import Emit, Note, Phase, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode
 from neuralforge.tokens.overlap import HeldOut
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 # Of a budget: at most this share is spent on judging, and this share (and these seconds) is kept in reserve.
 JUDGING, RESERVE, RESERVE_SECONDS = 0.11, 0.03, 4.0
 FEWEST_JUDGED = 40
-# Tokens of a completion that is written out, and fewer of them when time is short.
-GENERATE_TOKENS, SHORT_COMPLETION = 48, 24
 # More passes than this over the same examples no longer help on later commits.
 MOST_EPOCHS = 4
 # So many times the examples that the steps need are laid ready, so that a run found faster than measured meets
@@ -46,13 +44,11 @@ CHOSEN_LENGTH = 384
 VALIDATED, FEWEST_TO_VALIDATE = 32, 320
 # Sequences that a budget's plan measures this machine on.
 MEASURED = 200
-# Completions that are written out together.
-WRITTEN, WRITTEN_LOW = 4, 1
 # A whole run's peak over that of its first steps: moments, kernels for further sizes of products, completions
 # (measured: 1.16 with low_memory, about 1.2 in five minutes, somewhat more in fifteen).
 GROWTH = 1.2
-# Completions that are written out when time is short.
-FEW_WRITTEN = 12
+# Completions that are written out when time is short, and tokens of each.
+FEW_WRITTEN, SHORT_COMPLETION = 12, 24
 # One decoding step of a small batch costs about as much as this many tokens of a long forward pass.
 DECODING = 150
 
@@ -211,10 +207,12 @@ def make_plan(
         epochs = settings.epochs
     else:
         deadline = budget - RESERVE_SECONDS - RESERVE * budget - judging.seconds
-        training = deadline - (time.monotonic() - began)
+        prepared = time.monotonic() - began
+        training = deadline - prepared
         if training < 4 * step_seconds:
             raise RunError(
-                f"{budget:.0f} seconds are too few: judging takes {judging.seconds:.0f}, one step {step_seconds:.1f}.",
+                f"{budget:.0f} seconds are too few: {prepared:.0f} are gone for examples and base, judging takes "
+                f"{judging.seconds:.0f}, one step {step_seconds:.1f}.",
                 "Give a larger --budget, a shorter --max-length or a smaller --batch-size.",
             )
         most_epochs = settings.epochs if "epochs" in config.training.model_fields_set else MOST_EPOCHS
@@ -284,8 +282,9 @@ def _judging(config: TrainConfig, held_out: Sequence[Encoded], pulse: Pulse) -> 
         if "generate_limit" not in config.evaluation.model_fields_set:
             limit = 0 if budget < 120 else min(limit, FEW_WRITTEN)
     limit = min(limit, len(judged))
-    tokens = GENERATE_TOKENS if budget is None else SHORT_COMPLETION
-    batch = WRITTEN_LOW if config.training.low_memory else WRITTEN
+    usual = Writing()
+    tokens = usual.tokens if budget is None else SHORT_COMPLETION
+    batch = 1 if config.training.low_memory else usual.batch
     seconds = len(judged) * each
     if limit:
         seconds += limit * each + 2 * math.ceil(limit / batch) * tokens * DECODING * pulse.score

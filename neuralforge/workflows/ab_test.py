@@ -122,13 +122,13 @@ def ab_test(
     """
     from neuralforge.evaluation.bootstrap import choose_units
     from neuralforge.evaluation.compare import compare, tally, winner_sentence
-    from neuralforge.evaluation.completions import Writing
     from neuralforge.evaluation.judge import Measured, measure
     from neuralforge.evaluation.latency import Latency, measure_speed, prompts_for
     from neuralforge.evaluation.memory import measure_memory
     from neuralforge.evaluation.report.pictures import verdict_picture
     from neuralforge.evaluation.subject import attached, encode_alike, find, load_base
     from neuralforge.evaluation.testset import read_test_set
+    from neuralforge.models.generation import Writing
 
     chosen = checked_metrics(metrics, METRICS)
     if picture is not None and "accuracy" not in chosen:

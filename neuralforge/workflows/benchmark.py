@@ -105,7 +105,6 @@ def benchmark(
         NeuralForgeError: the adapter, its base or the examples cannot be used, or a metric is unknown.
     """
     from neuralforge.evaluation.bootstrap import choose_units
-    from neuralforge.evaluation.completions import Writing
     from neuralforge.evaluation.controls import compare_control, control_examples
     from neuralforge.evaluation.judge import measure, measure_pair, reach_verdict
     from neuralforge.evaluation.latency import measure_latency, prompts_for
@@ -113,6 +112,7 @@ def benchmark(
     from neuralforge.evaluation.report.pictures import benchmark_picture
     from neuralforge.evaluation.subject import attached, encode_as_trained, find, load_base
     from neuralforge.evaluation.testset import read_test_set
+    from neuralforge.models.generation import Writing
 
     chosen = checked_metrics(metrics, METRICS)
     judged = controls or bool({"accuracy", "perplexity"} & set(chosen))

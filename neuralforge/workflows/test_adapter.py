@@ -91,13 +91,14 @@ def test_adapter(
     Raises:
         NeuralForgeError: the adapter, its base or the examples cannot be used.
     """
-    from neuralforge.evaluation.completions import Writing, complete_prompts
+    from neuralforge.evaluation.completions import complete_prompts
     from neuralforge.evaluation.judge import judge
     from neuralforge.evaluation.prompts import neutral_prompts
     from neuralforge.evaluation.report.page import ReportData, render_report
     from neuralforge.evaluation.report.pictures import verdict_picture
     from neuralforge.evaluation.subject import attached, encode_as_trained, find, load_base
     from neuralforge.evaluation.testset import read_test_set
+    from neuralforge.models.generation import Writing
 
     subject = find(adapter)
     if test_file is None and from_git is None and (picture or report):

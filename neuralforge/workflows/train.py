@@ -134,9 +134,9 @@ def _within(
 def _train_judge_pack(
     run: RunDirectory, config: TrainConfig, material: Material, began: float, emit: Emit
 ) -> TrainResult:
-    from neuralforge.evaluation.completions import Writing
     from neuralforge.evaluation.judge import judge
     from neuralforge.evaluation.report.page import ReportData, render_report
+    from neuralforge.models.generation import Writing
     from neuralforge.tokens.encoding import encode
     from neuralforge.training.budget import Pace
     from neuralforge.training.plan import TrainingPlan, check_resources, make_plan, select
@@ -347,6 +347,8 @@ def _fingerprint(config: TrainConfig, base: BaseModel, material: Material) -> st
 def _explained(failure: Exception, run: RunDirectory, command: str) -> RunError | None:
     """What the machine lacked, in our words; None for what explains itself or cannot be explained."""
     if isinstance(failure, NeuralForgeError):
+        if isinstance(failure, RunError) and isinstance(failure.__cause__, OSError):
+            return RunError(failure.message, f"{failure.hint} Then go on with `{command}`.")
         return None
     if isinstance(failure, OSError):
         return RunError(

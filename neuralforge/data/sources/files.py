@@ -14,7 +14,7 @@ from neuralforge.data.decoding import decode
 from neuralforge.data.languages import chosen_languages, language_of, language_reason, may_be_script, script_language
 from neuralforge.data.paths_filter import RULE_FILES, PathFilter, content_reason
 from neuralforge.data.records import Example, Funnel
-from neuralforge.data.segments import cut
+from neuralforge.data.segments import cut, left_out
 from neuralforge.data.sources.base import SourceOptions
 from neuralforge.errors import DataError, UserError
 from neuralforge.runs.events import Emit, Note, Phase, Progress
@@ -69,7 +69,7 @@ class FilesSource:
             if text is None:
                 continue
             used += 1
-            for example in self._cut(path, text, language or "text", listing.licence):
+            for example in self._cut(path, text, language or "text", listing.licence, funnel):
                 funnel.keep()
                 taken += 1
                 yield example
@@ -147,10 +147,13 @@ class FilesSource:
         text = decode(content)
         return (text, "") if text is not None else (None, "binary")
 
-    def _cut(self, path: str, text: str, language: str, licence: str | None) -> Iterator[Example]:
+    def _cut(self, path: str, text: str, language: str, licence: str | None, funnel: Funnel) -> Iterator[Example]:
         lines = text.split("\n")
         place = reached = 0  # characters before line number `reached`
-        for piece in cut(lines, 0, len(lines)):
+        pieces = list(cut(lines, 0, len(lines)))
+        if overlong := left_out(lines, 0, len(lines), pieces):
+            funnel.drop("over-long", overlong)
+        for piece in pieces:
             place += sum(map(len, lines[reached : piece.start])) + piece.start - reached
             reached = piece.start
             end = place + piece.chars - 1  # the last newline belongs to what follows

@@ -9,12 +9,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from neuralforge.data.records import Example
-from neuralforge.evaluation.completions import Start, Writing, complete_prompts, decode, write_out
+from neuralforge.evaluation.completions import Start, complete_prompts, decode, write_out
 from neuralforge.evaluation.judge import judge, measure, measure_pair
 from neuralforge.evaluation.latency import measure_latency, prompts_for
 from neuralforge.evaluation.memory import measure_memory
 from neuralforge.models.base import BaseModel
-from neuralforge.models.generation import generate
+from neuralforge.models.generation import Writing, generate
 from neuralforge.tokens.encoding import encode
 from neuralforge.training.scoring import score
 from tests.tiny import ARCHITECTURES, tiny_base

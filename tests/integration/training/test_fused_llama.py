@@ -12,6 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 from neuralforge.models.base import BaseModel
 from neuralforge.tokens.batching import collate
 from neuralforge.tokens.encoding import Encoded
+from neuralforge.training import fused_llama
 from neuralforge.training.attach import LoraSettings, attach
 from neuralforge.training.checkpoint import trainable
 from neuralforge.training.network import FusedNetwork, causal, open_network
@@ -136,10 +137,14 @@ def test_loss_scores_and_all_gradients_are_the_librarys(model: str, adapter: str
     assert all(float(grad.abs().max()) > 0 for grad in expected.grads.values())
 
 
+@pytest.mark.parametrize("block", [fused_llama.LENGTH_STEP, fused_llama.BLOCK])
 @pytest.mark.parametrize("seed", range(6))
-def test_packed_sequences_of_any_lengths_do_not_see_each_other(seed: int) -> None:
+def test_packed_sequences_of_any_lengths_do_not_see_each_other(
+    seed: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fused_llama, "BLOCK", block)
     chooser = np.random.default_rng(seed)
-    lengths = tuple(int(length) for length in chooser.integers(2, 110, size=chooser.integers(1, 7)))
+    lengths = tuple(int(length) for length in chooser.integers(2, WIDE["max_position_embeddings"], size=1 + seed))
     base = make("llama", ADAPTERS["all"])
     encoded = sequences(seed, lengths)
     same(ours(base, encoded), reference(base, encoded), 1e-5)

@@ -12,8 +12,9 @@ from neuralforge.data.split import evenly_spaced
 from neuralforge.errors import DataError
 from neuralforge.evaluation import completions, judge
 from neuralforge.evaluation import latency as latency_room
-from neuralforge.evaluation.completions import Start, Writing, complete_prompts, completion_span, write_out
+from neuralforge.evaluation.completions import Start, complete_prompts, completion_span, write_out
 from neuralforge.evaluation.judge import prompt_tail
+from neuralforge.models.generation import Writing
 from neuralforge.runs.events import Event, Phase, Progress
 
 from . import fakes

@@ -86,8 +86,8 @@ def examples_of(
             blank = not any(line.strip() for line in lines[first:after])
             funnel.drop("white space only" if blank else "over-long")
             continue
-        for _ in range(left_out(lines, first, after, pieces)):
-            funnel.drop("over-long")
+        if overlong := left_out(lines, first, after, pieces):
+            funnel.drop("over-long", overlong)
         for piece in pieces:
             at_char += sum(map(len, lines[at_line : piece.start])) + piece.start - at_line
             at_line = piece.start

@@ -110,6 +110,14 @@ def test_long_files_keep_whole_lines_around(tmp_path: Path) -> None:
         assert len(example.suffix) <= files.AFTER
 
 
+def test_what_is_too_long_for_an_example_is_counted(tmp_path: Path) -> None:
+    table = "TABLE = [\n" + "".join(f"    {number:060},\n" for number in range(400)) + "]\n"
+    (tmp_path / "a.py").write_text("def before(value):\n    return value + 1\n\n\n" + table)
+    examples, funnel = _taken(files.open_source(str(tmp_path), SourceOptions()))
+    assert len(examples) == 1
+    assert funnel.dropped["over-long"] == 1
+
+
 def test_undecodable_names_are_kept(tmp_path: Path) -> None:
     root = tmp_path / "p"
     root.mkdir()
