@@ -97,6 +97,8 @@ def read_base(found: BaseFiles, *, name: str, dtype: str | None, device: str) ->
 def _read_model(found: BaseFiles, dtype: Any) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+    import neuralforge.models.arbor.modeling  # noqa: F401 - makes transformers know the type
+
     folder = str(found.folder)
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

@@ -18,7 +18,7 @@ from neuralforge.tokens.batching import MicroBatch
 from neuralforge.training import fused_llama
 from neuralforge.training.objective import completion_loss, completion_scores, logits_scores
 
-FUSED_TYPES = ("llama", "mistral", "qwen2")
+FUSED_TYPES = ("llama", "mistral", "qwen2", "arbor")
 
 
 class Network(Protocol):
@@ -67,6 +67,8 @@ def _fusible(base: BaseModel) -> bool:
     if window is not None and getattr(config, "use_sliding_window", True):
         return False
     if config.model_type == "llama" and getattr(config, "attention_bias", False):
+        return False
+    if getattr(config, "dropout", 0):  # Arbor's
         return False
     weights = {type(parameter) for parameter in model.parameters()}
     if not weights <= {nn.Parameter} or model.get_output_embeddings().bias is not None:

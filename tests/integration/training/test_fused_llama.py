@@ -9,6 +9,8 @@ import torch
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from neuralforge.models.arbor.configuration import ArborConfig
+from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.models.base import BaseModel
 from neuralforge.tokens.batching import collate
 from neuralforge.tokens.encoding import Encoded
@@ -34,6 +36,7 @@ MODELS = {
     ),
     "mistral": lambda: MistralForCausalLM(MistralConfig(**WIDE, num_key_value_heads=2, sliding_window=None)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**WIDE, num_key_value_heads=2)),
+    "arbor": lambda: ArborForCausalLM(ArborConfig(**WIDE, num_key_value_heads=2, intermediate_sizes=[40, 64, 48])),
 }
 ADAPTERS = {
     "all": LoraSettings(rank=4, alpha=8),

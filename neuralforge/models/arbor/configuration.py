@@ -1,0 +1,89 @@
+"""The shape of an Arbor model: Llama's, with a feed-forward width of its own for every layer, and room to grow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import LlamaConfig
+
+
+class ArborConfig(LlamaConfig):  # type: ignore[misc]
+    """Configuration of ``ArborForCausalLM``; everything that is not listed here means what it does for Llama.
+
+    Attributes:
+        intermediate_size: the width that every feed-forward network starts from.
+        intermediate_sizes: the present width of each layer's; None for ``intermediate_size`` everywhere.
+        dropout: of what attention and feed-forward add to the residual stream, in training.
+        max_position_embeddings: the longest context that ``set_context_length`` may choose, in tokens.
+        trained_context: tokens of a sequence in training; None for ``max_position_embeddings``. Longer contexts scale
+            the rotary positions (YaRN, arXiv 2309.00071).
+        context_length: tokens that the model accepts at present; None for ``trained_context``.
+        growth_enabled, growth_factor, growth_threshold: whether training may widen layers, up to so many times
+            ``intermediate_size``, from which utilisation on.
+
+    Raises:
+        ValueError: the sizes do not fit each other.
+    """
+
+    model_type = "arbor"
+    attribute_map = {  # noqa: RUF012 - transformers' own form
+        "num_layers": "num_hidden_layers",
+        "layer_norm_eps": "rms_norm_eps",
+        "activation_function": "hidden_act",
+        "ffn_dim": "intermediate_size",
+    }
+
+    vocab_size: int = 128_000
+    hidden_size: int = 1024
+    intermediate_size: int = 4096
+    num_hidden_layers: int = 24
+    num_attention_heads: int = 16
+    num_key_value_heads: int | None = None
+    max_position_embeddings: int = 131_072
+    rms_norm_eps: float = 1e-5
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    intermediate_sizes: list[int] | None = None
+    dropout: float = 0.0
+    trained_context: int | None = None
+    context_length: int | None = None
+    growth_enabled: bool = True
+    growth_factor: float = 2.0
+    growth_threshold: float = 0.95
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for alias in self.attribute_map.keys() & kwargs.keys():  # transformers would set them only after this
+            setattr(self, alias, kwargs.pop(alias))
+        if self.intermediate_sizes is None:
+            self.intermediate_sizes = [self.intermediate_size] * self.num_hidden_layers
+        if self.trained_context is None:
+            self.trained_context = self.max_position_embeddings
+        if self.context_length is None:
+            self.context_length = self.trained_context
+        super().__post_init__(**kwargs)
+        self.validate_architecture()
+
+    def validate_architecture(self) -> None:
+        """Refuse sizes that do not fit each other."""
+        super().validate_architecture()
+        sizes = self.intermediate_sizes or []
+        if len(sizes) != self.num_hidden_layers or min(sizes, default=0) < 1:
+            raise ValueError(
+                f"intermediate_sizes is a positive width for each of the {self.num_hidden_layers} layers, not {sizes}."
+            )
+        heads = self.num_key_value_heads or self.num_attention_heads
+        if self.num_attention_heads % heads:
+            raise ValueError(f"{self.num_attention_heads} heads cannot share {heads} key/value heads evenly.")
+        if self.mlp_bias or self.attention_bias:
+            raise ValueError("Arbor's projections have no biases.")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is a share from 0 to below 1, not {self.dropout}.")
+        if not 1 <= (self.trained_context or 1) <= self.max_position_embeddings:
+            raise ValueError(
+                f"trained_context is from 1 to {self.max_position_embeddings} tokens, not {self.trained_context}."
+            )
+
+    @property
+    def widest(self) -> int:
+        """The width up to which training may grow a layer."""
+        return int(self.intermediate_size * self.growth_factor)

@@ -1,0 +1,190 @@
+"""Widening a gated feed-forward network without changing what it computes.
+
+New neurons get random rows in the gate and up projections, of the spread that the trained rows have, and zero columns
+in the down projection: their output counts nothing yet, so the function is the same to rounding, and their columns
+have a gradient from the first step on, which then reaches gate and up. Zero rows *and* columns would be dead for ever,
+and copies of old neurons would stay copies (Net2Net, arXiv 1511.05641, and LEMON, arXiv 2310.07999, discuss both).
+
+Under LoRA the new rows of B and the new columns of A are zero, so the adapter's part is the same, too.
+
+A parameter keeps its identity and gets larger data. ``widen_state`` gives an Adam optimiser zero moments for the new
+part, and ``YoungNeurons`` makes it step there as a fresh Adam would: with bias correction by their own age and a rate
+that warms up again (SPARKLING, arXiv 2602.02472, re-warms likewise).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Widths are multiples of this, where a factor allows: matrix kernels are fastest there.
+WIDTH_STEP = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A parameter that grew: its entries from ``start`` to ``stop`` along ``dim`` are new."""
+
+    parameter: nn.Parameter
+    dim: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """One widening. ``parameters_*`` count the whole model; ``parts`` are the grown parameters."""
+
+    layer: int
+    width_before: int
+    width_after: int
+    parameters_before: int
+    parameters_after: int
+    parts: tuple[Part, ...] = ()
+
+
+def grown_width(width: int, factor: float) -> int:
+    """``width`` times ``factor``, rounded up to a multiple of ``WIDTH_STEP``.
+
+    Raises:
+        ValueError: the factor is not a number above 1.
+    """
+    if not (math.isfinite(factor) and factor > 1):
+        raise ValueError(f"A growth factor is above 1, not {factor}.")
+    return -(-math.ceil(width * factor) // WIDTH_STEP) * WIDTH_STEP
+
+
+@torch.no_grad()
+def widen(gate: Any, up: Any, down: Any, width: int) -> list[Part]:
+    """Give the network of the three projections ``width`` neurons; they may be wrapped by PEFT's LoRA.
+
+    Random numbers come from torch's default generator.
+
+    Returns:
+        The parameters that grew, those of adapters included.
+    """
+    parts = []
+    for projection in (gate, up):
+        linear, lora = _unwrapped(projection)
+        spread = float(linear.weight.detach().float().std())
+        parts.append(_extend(linear.weight, 0, width, spread))
+        linear.out_features = width
+        for _, b in lora:
+            parts.append(_extend(b.weight, 0, width))
+            b.out_features = width
+    linear, lora = _unwrapped(down)
+    parts.append(_extend(linear.weight, 1, width))
+    linear.in_features = width
+    for a, _ in lora:
+        parts.append(_extend(a.weight, 1, width))
+        a.in_features = width
+    for projection in (gate, up, down):
+        if hasattr(projection, "base_layer"):
+            projection.in_features = projection.base_layer.in_features
+            projection.out_features = projection.base_layer.out_features
+    return parts
+
+
+def _unwrapped(projection: Any) -> tuple[Any, list[tuple[Any, Any]]]:
+    """The linear layer itself and the (A, B) pairs around it."""
+    pairs = [(projection.lora_A[name], projection.lora_B[name]) for name in getattr(projection, "lora_A", {})]
+    return getattr(projection, "base_layer", projection), pairs
+
+
+def _extend(parameter: nn.Parameter, dim: int, size: int, spread: float = 0.0) -> Part:
+    """Lengthen along ``dim`` with normal numbers of this spread, or zeros."""
+    start = parameter.shape[dim]
+    shape = list(parameter.shape)
+    shape[dim] = size - start
+    fresh = torch.empty(shape, dtype=parameter.dtype, device=parameter.device)
+    fresh = fresh.normal_(0.0, spread) if spread else fresh.zero_()
+    parameter.grad = None
+    parameter.data = torch.cat((parameter.data, fresh), dim=dim)
+    return Part(parameter, dim, start, size)
+
+
+def widen_state(optimiser: torch.optim.Optimizer, parts: Sequence[Part]) -> None:
+    """Lengthen the optimiser's moments of each grown parameter with zeros; those of old entries stay."""
+    for part in parts:
+        state = optimiser.state.get(part.parameter, {})
+        old = list(part.parameter.shape)
+        old[part.dim] = part.start
+        for name, value in state.items():
+            if isinstance(value, Tensor) and list(value.shape) == old:
+                shape = list(old)
+                shape[part.dim] = part.stop - part.start
+                state[name] = torch.cat((value, value.new_zeros(shape)), dim=part.dim)
+
+
+@dataclass(slots=True)
+class _Young:
+    part: Part
+    age: int = 0
+    before: Tensor | None = None
+
+
+class YoungNeurons:
+    """Lets the new entries of grown parameters step as under an Adam optimiser that began with them.
+
+    An optimiser has one step count for a parameter, so its bias correction (Kingma & Ba 2015, arXiv 1412.6980) is that
+    of the old entries. With moments that begin at zero, Adam's own step of an entry of age ``a`` in a parameter of step
+    count ``t`` is the one taken times
+
+        (1 - β₁ᵗ) / (1 - β₁ᵃ) · √(1 - β₂ᵃ) / √(1 - β₂ᵗ)
+
+    (ε aside), and that times ``age / warmup`` is what is applied here, after each of the optimiser's steps.
+    """
+
+    def __init__(self, optimiser: torch.optim.Optimizer, warmup: int = 0) -> None:
+        self.optimiser, self.warmup = optimiser, warmup
+        self.young: list[_Young] = []
+        self._hooks = (
+            optimiser.register_step_pre_hook(lambda *_: self._remember()),
+            optimiser.register_step_post_hook(lambda *_: self._correct()),
+        )
+
+    def add(self, parts: Sequence[Part], age: int = 0) -> None:
+        """Watch over these from now on; ``age`` is the number of steps that they have taken already."""
+        self.young += [_Young(part, age) for part in parts if part.parameter.requires_grad]
+
+    def close(self) -> None:
+        """Let go of the optimiser."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @torch.no_grad()
+    def _remember(self) -> None:
+        for one in self.young:
+            one.before = _fresh(one.part).clone() if one.part.parameter.grad is not None else None
+
+    @torch.no_grad()
+    def _correct(self) -> None:
+        for one in self.young:
+            if one.before is None:
+                continue
+            one.age += 1
+            now = _fresh(one.part)
+            now.copy_(torch.lerp(one.before, now, self._share(one)))
+            one.before = None
+        self.young = [one for one in self.young if one.age < self.warmup or abs(self._correction(one) - 1) > 1e-3]
+
+    def _share(self, one: _Young) -> float:
+        return self._correction(one) * (min(1.0, one.age / self.warmup) if self.warmup else 1.0)
+
+    def _correction(self, one: _Young) -> float:
+        group = next(
+            group for group in self.optimiser.param_groups if any(p is one.part.parameter for p in group["params"])
+        )
+        first, second = group["betas"]
+        step = float(self.optimiser.state[one.part.parameter]["step"])
+        fresh = math.sqrt(1 - second**one.age) / (1 - first**one.age)
+        return float(fresh * (1 - first**step) / math.sqrt(1 - second**step))
+
+
+def _fresh(part: Part) -> Tensor:
+    return part.parameter.data.narrow(part.dim, part.start, part.stop - part.start)

@@ -1,0 +1,162 @@
+"""Arbor: a Llama-shaped decoder whose feed-forward layers have widths of their own and can be widened in training.
+
+Everything but the widths is transformers' Llama: RoPE (arXiv 2104.09864), grouped-query attention (arXiv 2305.13245),
+RMSNorm (arXiv 1910.07467), SwiGLU (arXiv 2002.05202; GELU on request), SDPA, the key/value cache, ``generate``, PEFT.
+Importing this module makes ``AutoConfig`` and ``AutoModelForCausalLM`` know the type ``arbor``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.llama import modeling_llama as llama
+
+from neuralforge.models.arbor.configuration import ArborConfig
+from neuralforge.models.arbor.growth import Growth, grown_width, widen
+
+
+class FeedForward(nn.Module):
+    """down(act(gate(x)) · up(x)) with a width of its own."""
+
+    def __init__(self, config: ArborConfig, width: int) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, width, bias=False)
+        self.down_proj = nn.Linear(width, config.hidden_size, bias=False)
+        self.act_fn = ACT2FN[config.hidden_act]
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] → [..., D]."""
+        out: Tensor = self.down_proj(self.act_fn(self.gate_proj(x)) * self.up_proj(x))
+        return nn.functional.dropout(out, self.dropout, self.training) if self.dropout else out
+
+
+class ArborAttention(llama.LlamaAttention):  # type: ignore[misc]
+    """Llama's attention, with dropout of what it adds to the residual stream."""
+
+    def forward(self, *inputs: Any, **options: Any) -> tuple[Tensor, Tensor]:
+        """As ``LlamaAttention.forward``."""
+        out, weights = super().forward(*inputs, **options)
+        share = self.config.dropout
+        return (nn.functional.dropout(out, share, self.training) if share else out), weights
+
+
+class ArborDecoderLayer(llama.LlamaDecoderLayer):  # type: ignore[misc]
+    """Llama's layer around a feed-forward network of its own width."""
+
+    def __init__(self, config: ArborConfig, layer_idx: int) -> None:
+        GradientCheckpointingLayer.__init__(self)
+        assert config.intermediate_sizes is not None
+        self.hidden_size = config.hidden_size
+        self.self_attn = ArborAttention(config, layer_idx)
+        self.mlp = FeedForward(config, config.intermediate_sizes[layer_idx])
+        self.input_layernorm = llama.LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = llama.LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+
+
+class ArborPreTrainedModel(llama.LlamaPreTrainedModel):  # type: ignore[misc]
+    """What transformers wants to know of the family."""
+
+    config_class = ArborConfig
+    _no_split_modules: ClassVar[list[str]] = ["ArborDecoderLayer"]
+    _can_record_outputs: ClassVar[dict[str, Any]] = {"hidden_states": ArborDecoderLayer, "attentions": ArborAttention}
+
+
+class ArborModel(ArborPreTrainedModel, llama.LlamaModel):  # type: ignore[misc]
+    """The decoder without its head."""
+
+    def __init__(self, config: ArborConfig) -> None:
+        llama.LlamaPreTrainedModel.__init__(self, config)  # not Llama's own, which would build Llama's layers
+        self.padding_idx = config.pad_token_id
+        self.vocab_size = config.vocab_size
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, self.padding_idx)
+        self.layers = nn.ModuleList(ArborDecoderLayer(config, index) for index in range(config.num_hidden_layers))
+        self.norm = llama.LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.rotary_emb = llama.LlamaRotaryEmbedding(config=config)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+
+class ArborForCausalLM(ArborPreTrainedModel, llama.LlamaForCausalLM):  # type: ignore[misc]
+    """The decoder with its language-model head.
+
+    ``forward(input_ids, attention_mask, labels)`` is transformers': input_ids [B, T] (int64), attention_mask [B, T],
+    labels [B, T] with -100 where there is no loss; it returns logits [B, T, V] and the mean loss in nats per token.
+    """
+
+    def __init__(self, config: ArborConfig) -> None:
+        llama.LlamaPreTrainedModel.__init__(self, config)  # not Llama's own, which would build Llama's layers
+        self.model = ArborModel(config)
+        self.vocab_size = config.vocab_size
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def forward(self, input_ids: Tensor | None = None, *inputs: Any, **options: Any) -> Any:
+        """As ``LlamaForCausalLM.forward``.
+
+        Raises:
+            ValueError: the sequence, what the cache holds included, is longer than the context length.
+        """
+        given = input_ids if input_ids is not None else options.get("inputs_embeds")
+        cache = options.get("past_key_values")
+        length = (given.shape[1] if given is not None else 0) + (cache.get_seq_length() if cache is not None else 0)
+        if length > self.config.context_length:
+            raise ValueError(
+                f"{length:,} tokens do not fit into the context of {self.config.context_length:,}; clip the prompt or "
+                "call set_context_length."
+            )
+        return super().forward(input_ids, *inputs, **options)
+
+    def set_context_length(self, length: int) -> None:
+        """Accept sequences of up to ``length`` tokens from now on.
+
+        Beyond the length it was trained on, rotary positions are scaled by YaRN. A cache filled before is void.
+
+        Raises:
+            ValueError: ``length`` is not from 1 to ``config.max_position_embeddings``.
+        """
+        config = self.config
+        if not 1 <= length <= config.max_position_embeddings:
+            raise ValueError(f"A context has from 1 to {config.max_position_embeddings:,} tokens, not {length:,}.")
+        config.context_length = length
+        rope: dict[str, Any] = {"rope_theta": config.rope_parameters["rope_theta"], "rope_type": "default"}
+        if length > config.trained_context:
+            factor = length / config.trained_context
+            rope |= {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": config.trained_context}
+        if rope != config.rope_parameters:
+            config.rope_parameters = rope
+            self.model.rotary_emb = llama.LlamaRotaryEmbedding(config=config).to(self.device)
+
+    def expand_layer(self, layer_idx: int, growth_factor: float = 2.0) -> Growth:
+        """Widen the feed-forward network of one layer ``growth_factor`` times; the model computes what it did.
+
+        Parameters stay the same objects with larger data, so optimisers and adapters keep hold of them; see ``growth``
+        for the state that an optimiser keeps.
+
+        Raises:
+            ValueError: there is no such layer, or the factor is not above 1.
+        """
+        layers = self.model.layers
+        if not 0 <= layer_idx < len(layers):
+            raise ValueError(f"There is no layer {layer_idx}; the model has layers 0 to {len(layers) - 1}.")
+        before = self.count_parameters()
+        mlp: Any = layers[layer_idx].mlp
+        width = self.config.intermediate_sizes[layer_idx]
+        parts = widen(mlp.gate_proj, mlp.up_proj, mlp.down_proj, grown_width(width, growth_factor))
+        sizes = list(self.config.intermediate_sizes)
+        sizes[layer_idx] = grown_width(width, growth_factor)
+        self.config.intermediate_sizes = sizes
+        return Growth(layer_idx, width, sizes[layer_idx], before, self.count_parameters(), tuple(parts))
+
+    def count_parameters(self) -> int:
+        """Parameters in all, a tied head counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+AutoConfig.register("arbor", ArborConfig, exist_ok=True)
+AutoModelForCausalLM.register(ArborConfig, ArborForCausalLM, exist_ok=True)

@@ -1,0 +1,277 @@
+"""Arbor: a transformers model like any other, and growth that changes nothing it computes."""
+
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+from neuralforge.models.arbor.configuration import ArborConfig
+from neuralforge.models.arbor.growth import Part, YoungNeurons, grown_width, widen_state
+from neuralforge.models.arbor.modeling import ArborForCausalLM
+from neuralforge.models.arbor.to_llama import as_llama
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 61,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "trained_context": 64,
+}
+
+
+def make(seed: int = 0, **changes: Any) -> ArborForCausalLM:
+    torch.manual_seed(seed)
+    model: ArborForCausalLM = ArborForCausalLM(ArborConfig(**{**SHAPE, **changes}))
+    return model.eval()
+
+
+def tokens(count: int = 2, length: int = 20) -> torch.Tensor:
+    return torch.randint(0, SHAPE["vocab_size"], (count, length), generator=torch.Generator().manual_seed(1))
+
+
+def train(model: nn.Module, steps: int, optimiser: torch.optim.Optimizer | None = None) -> list[float]:
+    optimiser = optimiser or torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    losses = []
+    model.train()
+    for _ in range(steps):
+        loss = model(tokens(), labels=tokens()).loss
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        losses.append(float(loss.detach()))
+    model.eval()
+    return losses
+
+
+def logits(model: nn.Module) -> torch.Tensor:
+    with torch.no_grad():
+        out: torch.Tensor = model(tokens()).logits
+    return out
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_with_one_width_it_is_llama(tied: bool) -> None:
+    ours = make(tie_word_embeddings=tied)
+    config = LlamaConfig(
+        **{key: value for key, value in ours.config.to_dict().items() if key not in ("model_type", "architectures")}
+    )
+    theirs = LlamaForCausalLM(config).eval()
+    theirs.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(logits(ours), logits(theirs), rtol=0, atol=0)
+    assert ours.count_parameters() == sum(p.numel() for p in theirs.parameters())
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    factor=st.floats(1.01, 4),
+    layer=st.integers(0, 2),
+    kind=st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+    tied=st.booleans(),
+    act=st.sampled_from(["silu", "gelu"]),
+    steps=st.integers(0, 3),
+)
+def test_growth_changes_nothing_that_is_computed(
+    factor: float, layer: int, kind: torch.dtype, tied: bool, act: str, steps: int
+) -> None:
+    model = make(tie_word_embeddings=tied, activation_function=act).to(kind)
+    train(model, steps)
+    before, widths = logits(model), list(model.config.intermediate_sizes)
+    event = model.expand_layer(layer, factor)
+    within = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}[kind]
+    torch.testing.assert_close(logits(model), before, rtol=within, atol=within)
+    assert event.width_before == widths[layer]
+    assert event.width_after == grown_width(widths[layer], factor) == model.config.intermediate_sizes[layer]
+    assert event.parameters_after - event.parameters_before == 3 * 32 * (event.width_after - event.width_before)
+    assert event.parameters_after == model.count_parameters()
+
+
+def test_nothing_new_is_dead_or_a_copy() -> None:
+    model = make()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    train(model, 5, optimiser)
+    event = model.expand_layer(1, 2.0)
+    widen_state(optimiser, event.parts)
+    mlp = model.model.layers[1].mlp
+    fresh = slice(event.width_before, None)
+    start = {name: p.detach().clone() for name, p in mlp.named_parameters()}
+    train(model, 5, optimiser)
+    for name in ("gate_proj.weight", "up_proj.weight"):
+        moved = (dict(mlp.named_parameters())[name] - start[name])[fresh]
+        assert bool((moved.abs().sum(1) > 0).all())
+    columns = mlp.down_proj.weight.detach().T[fresh]
+    assert bool((columns.abs().sum(1) > 0).all())
+    assert torch.pdist(mlp.gate_proj.weight.detach()).min() > 1e-2
+    assert torch.linalg.matrix_rank(columns) > 8
+
+
+def test_old_neurons_keep_their_moments() -> None:
+    model = make()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    train(model, 4, optimiser)
+    weight = model.model.layers[0].mlp.down_proj.weight
+    moments = {name: value.clone() for name, value in optimiser.state[weight].items()}
+    event = model.expand_layer(0, 2.0)
+    widen_state(optimiser, event.parts)
+    assert model.model.layers[0].mlp.down_proj.weight is weight
+    for name in ("exp_avg", "exp_avg_sq"):
+        now = optimiser.state[weight][name]
+        assert now.shape == weight.shape
+        assert torch.equal(now[:, :48], moments[name])
+        assert not now[:, 48:].any()
+    assert optimiser.state[weight]["step"] == moments["step"]
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.95)])
+def test_new_entries_step_as_under_a_fresh_adam(betas: tuple[float, float]) -> None:
+    """Two parameters, one old and one new, against one grown parameter that holds both."""
+    torch.manual_seed(0)
+    old, new = nn.Parameter(torch.randn(4, 3)), nn.Parameter(torch.randn(2, 3))
+    grown = nn.Parameter(old.detach().clone())
+    one = torch.optim.AdamW([grown], lr=1e-2, betas=betas, weight_decay=0)
+    two = torch.optim.AdamW([old], lr=1e-2, betas=betas, weight_decay=0)
+    three = torch.optim.AdamW([new], lr=1e-2, betas=betas, weight_decay=0)
+    young = YoungNeurons(one)
+    for step in range(40):
+        if step == 10:
+            part = Part(grown, 0, 4, 6)
+            grown.data = torch.cat((grown.data, new.data))
+            widen_state(one, [part])
+            young.add([part])
+        grad = torch.randn(6, 3)
+        old.grad, grown.grad = grad[:4].clone(), grad[: len(grown)].clone()
+        one.step()
+        two.step()
+        if step >= 10:
+            new.grad = grad[4:].clone()
+            three.step()
+    torch.testing.assert_close(grown.data, torch.cat((old.data, new.data)), rtol=0, atol=2e-6)
+
+
+def test_the_rate_of_new_entries_warms_up() -> None:
+    parameter = nn.Parameter(torch.zeros(3))
+    optimiser = torch.optim.AdamW([parameter], lr=0.1, weight_decay=0)
+    young = YoungNeurons(optimiser, warmup=4)
+    young.add([Part(parameter, 0, 2, 3)])
+    steps = []
+    for _ in range(6):
+        before = parameter.detach().clone()
+        parameter.grad = torch.ones(3)
+        optimiser.step()
+        steps.append((parameter.detach() - before)[1:].tolist())
+    ratios = [fresh / known for known, fresh in steps]
+    assert ratios == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1], abs=1e-3)
+
+
+def test_growth_under_lora() -> None:
+    model = make()
+    train(model, 3)
+    adapted = peft.get_peft_model(
+        model, peft.LoraConfig(r=4, target_modules=["gate_proj", "up_proj", "down_proj", "q_proj"])
+    )
+    train(adapted, 3)
+    optimiser = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=3e-3)
+    losses = train(adapted, 3, optimiser)
+    before = logits(adapted)
+    event = model.expand_layer(2, 1.5)
+    widen_state(optimiser, event.parts)
+    torch.testing.assert_close(logits(adapted), before, rtol=1e-5, atol=1e-5)
+    assert train(adapted, 8, optimiser)[-1] < losses[-1]
+    mlp: Any = model.model.layers[2].mlp
+    assert bool(mlp.up_proj.lora_B["default"].weight.detach()[48:].abs().sum(1).gt(0).any()) or bool(
+        mlp.down_proj.lora_A["default"].weight.detach()[:, 48:].abs().gt(0).any()
+    )
+
+
+def test_saved_and_loaded_through_transformers_own_doors(tmp_path: Path) -> None:
+    model = make()
+    model.expand_layer(0, 2.0)
+    model.expand_layer(2, 1.5)
+    model.save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").is_file()
+    assert AutoConfig.from_pretrained(tmp_path).intermediate_sizes == [96, 48, 96]
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert isinstance(loaded, ArborForCausalLM)
+    torch.testing.assert_close(logits(loaded), logits(model), rtol=0, atol=0)
+
+
+def test_it_generates_the_same_with_and_without_a_cache() -> None:
+    model = make()
+    model.expand_layer(1, 2.0)
+    options: dict[str, Any] = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0}
+    one = model.generate(tokens(2, 9), use_cache=True, **options)
+    two = model.generate(tokens(2, 9), use_cache=False, **options)
+    assert torch.equal(one, two)
+    assert one.shape == (2, 21)
+
+
+def test_the_context_length_is_kept_and_positions_are_scaled_beyond_the_trained_one() -> None:
+    model = make()
+    assert model.config.context_length == 64
+    with pytest.raises(ValueError, match="65 tokens do not fit into the context of 64"):
+        model(tokens(1, 65))
+    short = logits(model)
+    model.set_context_length(256)
+    assert model.config.rope_parameters["rope_type"] == "yarn"
+    assert model(tokens(1, 256)).logits.shape == (1, 256, 61)
+    assert not torch.equal(logits(model), short)
+    model.set_context_length(32)
+    torch.testing.assert_close(logits(model), short, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="from 1 to 256"):
+        model.set_context_length(257)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"intermediate_sizes": [48, 48]}, "each of the 3 layers"),
+        ({"intermediate_sizes": [48, 0, 48]}, "positive width"),
+        ({"num_key_value_heads": 3}, "cannot share"),
+        ({"dropout": 1.0}, "dropout"),
+        ({"trained_context": 512}, "trained_context"),
+        ({"mlp_bias": True}, "no biases"),
+    ],
+)
+def test_shapes_that_cannot_be(changes: dict[str, Any], match: str) -> None:
+    with pytest.raises(Exception, match=match):
+        ArborConfig(**{**SHAPE, **changes})
+
+
+def test_wrong_growth_is_refused() -> None:
+    model = make()
+    for factor in (1.0, 0.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="above 1"):
+            model.expand_layer(0, factor)
+    for layer in (-1, 3):
+        with pytest.raises(ValueError, match="There is no layer"):
+            model.expand_layer(layer)
+
+
+def test_dropout_falls_only_in_training() -> None:
+    model = make(dropout=0.3)
+    torch.testing.assert_close(logits(model), logits(model), rtol=0, atol=0)
+    model.train()
+    assert not torch.equal(logits(model), logits(model))
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("act", ["silu", "gelu"])
+def test_as_llama_it_computes_the_same_without_neuralforge(tmp_path: Path, tied: bool, act: str) -> None:
+    model = make(tie_word_embeddings=tied, activation_function=act)
+    train(model, 3)
+    model.expand_layer(0, 2.0)
+    model.expand_layer(2, 3.0)
+    train(model, 3)
+    as_llama(model, 64).save_pretrained(tmp_path)
+    assert '"model_type": "llama"' in (tmp_path / "config.json").read_text()
+    loaded = LlamaForCausalLM.from_pretrained(tmp_path).eval()
+    assert loaded.config.intermediate_size == 192
+    torch.testing.assert_close(logits(loaded), logits(model), rtol=1e-5, atol=1e-5)
