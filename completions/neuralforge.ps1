@@ -8,6 +8,7 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             'analyze-dataset' = 'Show what a data set holds and lacks'
             'clean-dataset' = 'Filter, deduplicate, balance and split a data set'
             'models' = 'List, fetch, show and remove base models'
+            'train-tokenizer' = 'Train a byte-level BPE tokenizer on your own text'
             'train' = 'Train an adapter, judge it on later commits, pack it'
             'config' = 'Show, check and explain configurations'
             'monitor' = 'Follow a run from another terminal'
@@ -98,6 +99,17 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             '--help' = 'Show this message and exit'
         }
         'models remove' = [ordered]@{
+            '--json' = 'Print one JSON document to stdout, all else to stderr'
+            '-h' = 'Show this message and exit'
+            '--help' = 'Show this message and exit'
+        }
+        'train-tokenizer' = [ordered]@{
+            '--data' = 'Text file, JSONL file or folder; may be repeated'
+            '--save' = 'Folder for the tokenizer'
+            '--vocab-size' = 'Tokens in all'
+            '--min-frequency' = 'Merge pairs that occur at least so often'
+            '--skip-bad' = 'Count and skip bad lines instead of stopping'
+            '--force' = 'Replace what is there'
             '--json' = 'Print one JSON document to stdout, all else to stderr'
             '-h' = 'Show this message and exit'
             '--help' = 'Show this message and exit'

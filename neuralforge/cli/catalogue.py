@@ -25,6 +25,12 @@ CATALOGUE = (
     Entry("analyze-dataset", "Data", "analyze_dataset:analyze_dataset", "Show what a data set holds and lacks."),
     Entry("clean-dataset", "Data", "clean_dataset:clean_dataset", "Filter, deduplicate, balance and split a data set."),
     Entry("models", "Models", "models:group", "List, fetch, show and remove base models."),
+    Entry(
+        "train-tokenizer",
+        "Models",
+        "train_tokenizer:train_tokenizer",
+        "Train a byte-level BPE tokenizer on your own text.",
+    ),
     Entry("train", "Training", "train:train", "Train an adapter, judge it on later commits, pack it."),
     Entry("config", "Training", "config:group", "Show, check and explain configurations."),
     Entry("monitor", "Training", "monitor:monitor", "Follow a run from another terminal."),

@@ -34,6 +34,13 @@ class _Listing:
     licence: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: str
+    text: str
+    language: str
+
+
 class FilesSource:
     """The definitions in the files below one folder (or in one file)."""
 
@@ -54,8 +61,26 @@ class FilesSource:
         """
         emit(Phase("mine", str(self._root)))
         listing = self._listing(funnel)
+        taken = 0
+        for file in self._files(listing, funnel, emit):
+            for example in self._cut(file, listing.licence, funnel):
+                funnel.keep()
+                taken += 1
+                yield example
+                if taken == self._options.max_examples:
+                    return
+        emit(Note(f"{len(listing.files):,} files gave {taken:,} examples."))
+
+    def texts(self, funnel: Funnel, emit: Emit) -> Iterator[str]:
+        """Yield whole files instead of examples; otherwise as ``examples``."""
+        for file in self._files(self._listing(funnel), funnel, emit):
+            funnel.keep()
+            yield file.text
+
+    def _files(self, listing: _Listing, funnel: Funnel, emit: Emit) -> Iterator[_File]:
+        """The files that qualify; the others are counted out."""
         paths = PathFilter(self._options.paths, listing.rules)
-        taken = used = 0
+        used = 0
         for number, path in enumerate(listing.files, 1):
             reason = self._reason(path, paths)
             text = self._text(path, funnel) if reason is None else None
@@ -69,21 +94,15 @@ class FilesSource:
             if text is None:
                 continue
             used += 1
-            for example in self._cut(path, text, language or "text", listing.licence, funnel):
-                funnel.keep()
-                taken += 1
-                yield example
-                if taken == self._options.max_examples:
-                    return
+            yield _File(path, text, language or "text")
             if number % _REPORT_EVERY == 0:
-                emit(Progress(number, len(listing.files), "files", f"{taken:,} examples"))
+                emit(Progress(number, len(listing.files), "files", f"{used:,} used"))
         if not used:
             wanted = ", ".join(self._options.patterns or self._options.languages or ()) or "source code"
             raise DataError(
                 f"{self._root} holds no file to use (looked for: {wanted}; {len(listing.files):,} files seen).",
                 "Check the folder and the pattern; .neuralforgeignore and generated or vendored files are left out.",
             )
-        emit(Note(f"{used:,} of {len(listing.files):,} files gave {taken:,} examples."))
 
     def _listing(self, funnel: Funnel) -> _Listing:
         if self._root.is_file():
@@ -147,8 +166,8 @@ class FilesSource:
         text = decode(content)
         return (text, "") if text is not None else (None, "binary")
 
-    def _cut(self, path: str, text: str, language: str, licence: str | None, funnel: Funnel) -> Iterator[Example]:
-        lines = text.split("\n")
+    def _cut(self, file: _File, licence: str | None, funnel: Funnel) -> Iterator[Example]:
+        text, lines = file.text, file.text.split("\n")
         place = reached = 0  # characters before line number `reached`
         pieces = list(cut(lines, 0, len(lines)))
         if overlong := left_out(lines, 0, len(lines), pieces):
@@ -163,8 +182,8 @@ class FilesSource:
                 completion=text[place:end],
                 suffix=text[end:after],
                 kind="file",
-                language=language,
-                path=path,
+                language=file.language,
+                path=file.path,
                 offset=place,
                 licence=licence,
             )

@@ -31,7 +31,7 @@ def test_every_command_and_option_is_in_every_script() -> None:
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        (["tr"], ["train"]),
+        (["tr"], ["train-tokenizer", "train"]),
         (["train", "--from"], ["--from-git"]),
         (["models", ""], ["list", "pull", "show", "remove"]),
         (["models", "list", "--j"], ["--json"]),

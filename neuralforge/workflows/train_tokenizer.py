@@ -1,0 +1,102 @@
+"""Train a tokenizer on one's own text and save it as transformers reads it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from neuralforge import paths
+from neuralforge.data.records import Funnel
+from neuralforge.data.texts import read_texts
+from neuralforge.errors import DataError, RunError, UserError
+from neuralforge.files import sync_folder
+from neuralforge.runs.events import Emit, Phase, silent
+
+# Text that the compression is measured on, from the beginning of what was read.
+_SAMPLE = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedTokenizer:
+    """What was made: where, how many tokens, from how much text, and UTF-8 bytes a token on a sample of it."""
+
+    folder: Path
+    vocabulary: int
+    texts: int
+    bytes_read: int
+    bytes_per_token: float
+
+
+def train_tokenizer(
+    data: Sequence[str | Path],
+    save: str | Path,
+    *,
+    vocab_size: int = 8000,
+    min_frequency: int = 2,
+    skip_bad: bool = False,
+    force: bool = False,
+    emit: Emit = silent,
+) -> TrainedTokenizer:
+    """Learn a byte-level BPE tokenizer from folders, JSONL and text files and write it to the folder ``save``.
+
+    Args:
+        data: see `neuralforge.data.texts.read_texts`; streamed, so it may be larger than memory.
+        save: a folder that does not exist yet, or is replaced with ``force``.
+        vocab_size, min_frequency: see `neuralforge.tokens.tokenizer.train_tokenizer`.
+        skip_bad: leave out bad lines of JSONL files.
+        emit: told of progress.
+
+    Raises:
+        UserError: a number is out of bounds, or ``save`` is taken.
+        DataError: a place in ``data`` cannot be read or holds no text.
+        RunError: ``save`` cannot be written; it is then as it was.
+    """
+    from neuralforge.tokens.tokenizer import train_tokenizer as learn
+
+    folder = paths.expanded(str(save))
+    if folder.exists() and not (force and (folder / "tokenizer.json").is_file()):
+        raise UserError(
+            f"{folder} already exists.",
+            "Choose another --save folder" + (", or replace that tokenizer with --force." if folder.is_dir() else "."),
+        )
+    places = [paths.expanded(str(place)) for place in data]
+    for place in places:
+        if not place.exists():
+            raise DataError(f"{place} does not exist.", "Check the path given as --data.")
+    funnel = Funnel()
+    sample: list[str] = []
+    read = sampled = 0
+
+    def texts() -> Iterator[str]:
+        nonlocal read, sampled
+        for place in places:
+            emit(Phase("read", str(place)))
+            for text in read_texts(place, skip_bad=skip_bad, funnel=funnel, emit=emit):
+                read += len(text.encode("utf-8", "replace"))
+                if sampled < _SAMPLE:
+                    sample.append(text)
+                    sampled += len(text)
+                yield text
+        emit(Phase("merge", f"{read:,} bytes of text, up to {vocab_size:,} tokens"))
+
+    tokenizer = learn(texts(), vocab_size=vocab_size, min_frequency=min_frequency)
+    tokens = sum(map(len, tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"]))
+    weight = sum(len(text.encode("utf-8", "replace")) for text in sample)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            made = Path(temporary) / "made"
+            tokenizer.save_pretrained(str(made))
+            if folder.exists():
+                shutil.move(folder, Path(temporary) / "before")
+            made.rename(folder)
+            sync_folder(folder.parent)
+    except OSError as failure:
+        raise RunError(
+            f"The tokenizer cannot be written to {folder}: {failure.strerror or failure}.",
+            "Free some space, or choose a --save folder that can be written.",
+        ) from failure
+    return TrainedTokenizer(folder, len(tokenizer), funnel.kept, read, weight / max(1, tokens))
