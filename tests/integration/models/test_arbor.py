@@ -15,6 +15,7 @@ from neuralforge.models.arbor.configuration import ArborConfig
 from neuralforge.models.arbor.growth import Part, YoungNeurons, grown_width, widen_state
 from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.models.arbor.to_llama import as_llama
+from neuralforge.models.arbor.utilisation import effective_rank, utilisation
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 61,
@@ -275,3 +276,42 @@ def test_as_llama_it_computes_the_same_without_neuralforge(tmp_path: Path, tied:
     loaded = LlamaForCausalLM.from_pretrained(tmp_path).eval()
     assert loaded.config.intermediate_size == 192
     torch.testing.assert_close(logits(loaded), logits(model), rtol=1e-5, atol=1e-5)
+
+
+def test_utilisation_finds_what_is_planted() -> None:
+    model = make(intermediate_size=64)
+    with torch.no_grad():
+        mlp: Any = model.model.layers[1].mlp
+        mlp.up_proj.weight[:16] = 0  # a quarter of the neurons never speaks
+        mlp = model.model.layers[2].mlp
+        mlp.up_proj.weight[:] = mlp.up_proj.weight[:1]  # and here all say the same
+        mlp.gate_proj.weight[:] = mlp.gate_proj.weight[:1]
+    figures = utilisation(model, tokens(8, 60))
+    assert [one.width for one in figures] == [64, 64, 64]
+    assert figures[0].dormant < 0.05
+    assert figures[1].dormant == pytest.approx(0.25, abs=0.05)
+    assert figures[2].effective_rank == pytest.approx(1 / 64, rel=0.01)
+    assert figures[0].effective_rank > 10 * figures[2].effective_rank
+
+
+def test_utilisation_leaves_the_model_as_it_was_and_ignores_filling() -> None:
+    model = make(dropout=0.5).train()
+    mask = torch.ones(2, 20, dtype=torch.long)
+    mask[:, 12:] = 0
+    one = utilisation(model, tokens(), mask)
+    changed = tokens()
+    changed[:, 12:] = 3
+    assert utilisation(model, changed, mask) == one
+    assert model.training
+    assert not model.model.layers[0].mlp.down_proj._forward_pre_hooks
+
+
+@pytest.mark.parametrize(("rank", "shape"), [(1, (50, 20)), (5, (50, 20)), (20, (400, 20)), (5, (20, 50))])
+def test_effective_rank_of_known_matrices(rank: int, shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    wide, _ = torch.linalg.qr(torch.randn(shape[0], rank, dtype=torch.float64))
+    tall, _ = torch.linalg.qr(torch.randn(shape[1], rank, dtype=torch.float64))
+    wide = wide - wide.mean(0)
+    wide, _ = torch.linalg.qr(wide)
+    assert effective_rank(wide @ tall.T) == pytest.approx(rank / min(shape[0] - 1, shape[1]), rel=0.02)
+    assert effective_rank(torch.ones(4, 3)) == 0
