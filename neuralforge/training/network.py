@@ -70,6 +70,8 @@ def _fusible(base: BaseModel) -> bool:
         return False
     if getattr(config, "dropout", 0):  # Arbor's
         return False
+    if any(one.requires_grad and "lora_" not in name for name, one in model.named_parameters()):
+        return False  # the hand-written layers have no gradient for the model's own weights
     weights = {type(parameter) for parameter in model.parameters()}
     if not weights <= {nn.Parameter} or model.get_output_embeddings().bias is not None:
         return False

@@ -17,7 +17,7 @@ ROWS, ROW_STEP = 128, 32
 
 
 class _CompletionLoss(torch.autograd.Function):
-    """Σ −log softmax(h W^T)[target] over the rows of h [S, D]; W [V, D] is frozen.
+    """Σ −log softmax(h W^T)[target] over the rows of h [S, D]; a gradient for W [V, D] only where it learns.
 
     Probabilities keep the compute type: in bf16 the rounding of a logit (2^-8 of its size) outweighs theirs.
     """
@@ -26,6 +26,7 @@ class _CompletionLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
         total = hidden_SD.new_zeros((), dtype=torch.float64)
         grad_SD = weight_VD[targets_S].neg_()
+        grad_VD = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         for start in range(0, hidden_SD.shape[0], ROWS):
             rows = slice(start, start + ROWS)
             part = hidden_SD[rows]
@@ -40,17 +41,21 @@ class _CompletionLoss(torch.autograd.Function):
                 total += losses.double().sum()
             # ∂/∂h = Σ_v p_v W_v − W_target
             grad_SD[rows] += (likely @ weight_VD)[: len(part)]
-        ctx.save_for_backward(grad_SD)
+            if grad_VD is not None:  # ∂/∂W = Σ_s (p_s − e_target) h_s
+                wrong = likely[: len(part)]
+                wrong.scatter_add_(1, targets_S[rows].unsqueeze(1), wrong.new_full((len(part), 1), -1))
+                grad_VD.addmm_(wrong.T, part)
+        ctx.save_for_backward(*((grad_SD,) if grad_VD is None else (grad_SD, grad_VD)))
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        (grad_SD,) = ctx.saved_tensors
-        return grad_SD.mul(grads[0].to(grad_SD.dtype)), None, None
+        grad_SD, *grad_VD = (grad.mul(grads[0].to(grad.dtype)) for grad in ctx.saved_tensors)
+        return grad_SD, grad_VD[0] if grad_VD else None, None
 
 
 def completion_loss(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
-    """Summed negative log-likelihood in nats (fp64 scalar), differentiable in ``hidden_SD``."""
+    """Summed negative log-likelihood in nats (fp64 scalar), differentiable in ``hidden_SD`` and ``weight_VD``."""
     loss: Tensor = _CompletionLoss.apply(hidden_SD, weight_VD, targets_S)  # type: ignore[no-untyped-call]
     return loss
 

@@ -30,6 +30,26 @@ def test_loss_and_gradient_are_those_of_cross_entropy(rows: int) -> None:
 
 
 @SIZES
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_head_that_learns_has_the_gradient_of_cross_entropy(rows: int, tied: bool) -> None:
+    """Tied: the same matrix makes the hidden states and reads them."""
+    torch.manual_seed(rows)
+    targets, ids = torch.randint(0, 101, (2, rows))
+    one, mix = torch.randn(101, 24, requires_grad=True), torch.randn(24, 24)
+    two = one.detach().clone().requires_grad_()
+    for weight, loss in ((one, completion_loss), (two, None)):
+        hidden = (weight if tied else weight.detach())[ids] @ mix
+        total = (
+            loss(hidden, weight, targets)
+            if loss
+            else functional.cross_entropy(hidden @ weight.T, targets, reduction="sum")
+        )
+        (total * 0.3).backward()
+    assert one.grad is not None
+    torch.testing.assert_close(one.grad, two.grad, rtol=1e-4, atol=1e-4)
+
+
+@SIZES
 def test_scores_are_losses_and_likely_tokens(rows: int) -> None:
     torch.manual_seed(rows)
     hidden, weight, targets = torch.randn(rows, 24), torch.randn(101, 24), torch.randint(0, 101, (rows,))
