@@ -18,8 +18,8 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
         trained_context: tokens of a sequence in training; None for ``max_position_embeddings``. Longer contexts scale
             the rotary positions (YaRN, arXiv 2309.00071).
         context_length: tokens that the model accepts at present; None for ``trained_context``.
-        growth_enabled, growth_factor, growth_threshold: whether training may widen layers, up to so many times
-            ``intermediate_size``, from which utilisation on.
+        growth_enabled, growth_factor, growth_max, growth_threshold: whether training may widen layers, how many times at
+            once, up to how many times ``intermediate_size``, from which share of active neurons on.
 
     Raises:
         ValueError: the sizes do not fit each other.
@@ -49,6 +49,7 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
     context_length: int | None = None
     growth_enabled: bool = True
     growth_factor: float = 2.0
+    growth_max: float = 2.0
     growth_threshold: float = 0.95
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -86,4 +87,4 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
     @property
     def widest(self) -> int:
         """The width up to which training may grow a layer."""
-        return int(self.intermediate_size * self.growth_factor)
+        return int(self.intermediate_size * self.growth_max)

@@ -11,11 +11,16 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from neuralforge.data.records import Example
 from neuralforge.models.arbor.configuration import ArborConfig
 from neuralforge.models.arbor.growth import Part, YoungNeurons, grown_width, widen_state
 from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.models.arbor.to_llama import as_llama
 from neuralforge.models.arbor.utilisation import effective_rank, utilisation
+from neuralforge.models.loading import load_base_model
+from neuralforge.tokens.tokenizer import train_tokenizer
+from neuralforge.training.network import FusedNetwork, open_network
+from neuralforge.training.trainer import LoRATrainer
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 61,
@@ -315,3 +320,20 @@ def test_effective_rank_of_known_matrices(rank: int, shape: tuple[int, int]) -> 
     wide, _ = torch.linalg.qr(wide)
     assert effective_rank(wide @ tall.T) == pytest.approx(rank / min(shape[0] - 1, shape[1]), rel=0.02)
     assert effective_rank(torch.ones(4, 3)) == 0
+
+
+def test_a_saved_arbor_is_a_base_for_adapters(tmp_path: Path) -> None:
+    texts = [f"def f{number}(first):\n    return first + {number}\n" for number in range(30)]
+    tokenizer = train_tokenizer(texts, vocab_size=300)
+    model = make(vocab_size=300)
+    model.expand_layer(1, 2.0)
+    model.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    base = load_base_model(str(tmp_path / "base"), dtype="fp32")
+    assert base.fim is not None
+    assert isinstance(base.model, ArborForCausalLM)
+    trainer = LoRATrainer(base, rank=2, max_length=64, epochs=2, batch_size=4, learning_rate=1e-2)
+    assert isinstance(open_network(base), FusedNetwork)
+    examples = [Example(text[: text.index("\n") + 1], text[text.index("\n") + 1 :]) for text in texts]
+    losses = [loss for _, loss in trainer.train(examples).losses]
+    assert losses[-1] < losses[0]
