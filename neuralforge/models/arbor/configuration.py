@@ -18,8 +18,7 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
         trained_context: tokens of a sequence in training; None for ``max_position_embeddings``. Longer contexts scale
             the rotary positions (YaRN, arXiv 2309.00071).
         context_length: tokens that the model accepts at present; None for ``trained_context``.
-        growth_enabled, growth_factor, growth_max, growth_threshold: whether training may widen layers, how many times at
-            once, up to how many times ``intermediate_size``, from which share of active neurons on.
+        growth_factor: how many times wider ``expand_layer`` makes a layer unless it is told otherwise.
 
     Raises:
         ValueError: the sizes do not fit each other.
@@ -47,10 +46,7 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
     dropout: float = 0.0
     trained_context: int | None = None
     context_length: int | None = None
-    growth_enabled: bool = True
     growth_factor: float = 2.0
-    growth_max: float = 2.0
-    growth_threshold: float = 0.95
 
     def __post_init__(self, **kwargs: Any) -> None:
         for alias in self.attribute_map.keys() & kwargs.keys():  # transformers would set them only after this
@@ -83,8 +79,3 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
             raise ValueError(
                 f"trained_context is from 1 to {self.max_position_embeddings} tokens, not {self.trained_context}."
             )
-
-    @property
-    def widest(self) -> int:
-        """The width up to which training may grow a layer."""
-        return int(self.intermediate_size * self.growth_max)

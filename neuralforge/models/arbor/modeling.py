@@ -132,8 +132,10 @@ class ArborForCausalLM(ArborPreTrainedModel, llama.LlamaForCausalLM):  # type: i
             config.rope_parameters = rope
             self.model.rotary_emb = llama.LlamaRotaryEmbedding(config=config).to(self.device)
 
-    def expand_layer(self, layer_idx: int, growth_factor: float = 2.0) -> Growth:
-        """Widen the feed-forward network of one layer ``growth_factor`` times; the model computes what it did.
+    def expand_layer(self, layer_idx: int, growth_factor: float | None = None) -> Growth:
+        """Widen the feed-forward network of one layer ``growth_factor`` times (None: the configuration's own factor).
+
+        The model computes what it did before.
 
         Parameters stay the same objects with larger data, so optimisers and adapters keep hold of them; see ``growth``
         for the state that an optimiser keeps.
@@ -147,11 +149,12 @@ class ArborForCausalLM(ArborPreTrainedModel, llama.LlamaForCausalLM):  # type: i
         before = self.count_parameters()
         mlp: Any = layers[layer_idx].mlp
         width = self.config.intermediate_sizes[layer_idx]
-        parts = widen(mlp.gate_proj, mlp.up_proj, mlp.down_proj, grown_width(width, growth_factor))
+        wider = grown_width(width, self.config.growth_factor if growth_factor is None else growth_factor)
+        parts = widen(mlp.gate_proj, mlp.up_proj, mlp.down_proj, wider)
         sizes = list(self.config.intermediate_sizes)
-        sizes[layer_idx] = grown_width(width, growth_factor)
+        sizes[layer_idx] = wider
         self.config.intermediate_sizes = sizes
-        return Growth(layer_idx, width, sizes[layer_idx], before, self.count_parameters(), tuple(parts))
+        return Growth(layer_idx, width, wider, before, self.count_parameters(), tuple(parts))
 
     def count_parameters(self) -> int:
         """Parameters in all, a tied head counted once."""

@@ -198,9 +198,9 @@ def test_growth_under_lora() -> None:
 
 
 def test_saved_and_loaded_through_transformers_own_doors(tmp_path: Path) -> None:
-    model = make()
+    model = make(growth_factor=1.5)
     model.expand_layer(0, 2.0)
-    model.expand_layer(2, 1.5)
+    model.expand_layer(2)
     model.save_pretrained(tmp_path)
     assert (tmp_path / "model.safetensors").is_file()
     assert AutoConfig.from_pretrained(tmp_path).intermediate_sizes == [96, 48, 96]
