@@ -30,7 +30,7 @@ _neuralforge() {
         'models remove') children="" valued=""
             flags="--json -h --help" ;;
         'train-tokenizer') children="" valued="--data --save --vocab-size --min-frequency"
-            flags="--data --save --vocab-size --min-frequency --skip-bad --force --json -h --help" ;;
+            flags="--data --save --vocab-size --min-frequency --skip-bad --json -h --help" ;;
         'train') children="" valued="--from-git --dataset --source --eval-file --languages --since --until --paths --pattern --max-examples --max-length --base --device --name --rank --alpha --dropout --target-modules --layers --learning-rate --scheduler --epochs --batch-size --gradient-accumulation --seed --budget --config --preset --output --checkpoint-dir --resume --tensorboard --log-level"
             flags="--from-git --dataset --source --eval-file --languages --since --until --paths --pattern --max-examples --max-length --skip-bad --no-skip-bad --base --device --name --rank --alpha --dropout --target-modules --layers --rslora --no-rslora --dora --no-dora --learning-rate --scheduler --epochs --batch-size --gradient-accumulation --gradient-checkpointing --no-gradient-checkpointing --fp16 --bf16 --completion-only-loss --seed --low-memory --no-low-memory --budget --config --preset --output --checkpoint-dir --resume --dry-run --interactive --force --tensorboard --wandb --log-level --debug --profile-memory --track-gradients --json -h --help" ;;
         'config') children="show validate presets" valued=""

@@ -73,7 +73,6 @@ complete -c neuralforge -n '__fish_seen_subcommand_from train-tokenizer' -l save
 complete -c neuralforge -n '__fish_seen_subcommand_from train-tokenizer' -l vocab-size -r -d 'Tokens in all'
 complete -c neuralforge -n '__fish_seen_subcommand_from train-tokenizer' -l min-frequency -r -d 'Merge pairs that occur at least so often'
 complete -c neuralforge -n '__fish_seen_subcommand_from train-tokenizer' -l skip-bad -d 'Count and skip bad lines instead of stopping'
-complete -c neuralforge -n '__fish_seen_subcommand_from train-tokenizer' -l force -d 'Replace what is there'
 complete -c neuralforge -n '__fish_seen_subcommand_from train-tokenizer' -l json -d 'Print one JSON document to stdout, all else to stderr'
 complete -c neuralforge -n '__fish_seen_subcommand_from train-tokenizer' -s h -l help -d 'Show this message and exit'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l from-git -r -d 'Repository whose history is mined'

@@ -109,7 +109,6 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             '--vocab-size' = 'Tokens in all'
             '--min-frequency' = 'Merge pairs that occur at least so often'
             '--skip-bad' = 'Count and skip bad lines instead of stopping'
-            '--force' = 'Replace what is there'
             '--json' = 'Print one JSON document to stdout, all else to stderr'
             '-h' = 'Show this message and exit'
             '--help' = 'Show this message and exit'

@@ -27,7 +27,8 @@ def read_texts(
     Nothing is held in memory but the text at hand.
 
     Args:
-        place: the folder or file. In a folder, links, generated, vendored and binary files are left out.
+        place: the folder or file. In a folder, links and generated, vendored, binary and large files (over 1 MiB) are
+            left out; a text file that is named itself may have any size.
         skip_bad: leave out and count a bad line of a JSONL file instead of stopping at it.
         funnel: counts what was kept and what was dropped, and why.
         emit: told of progress.
@@ -47,31 +48,36 @@ def read_texts(
 
 def _pieces(path: Path, funnel: Funnel, emit: Emit) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    kept, done = "", 0
+    kept, torn, done, given = "", "", 0, 0
     try:
         size = path.stat().st_size
         with path.open("rb") as handle:
             while chunk := handle.read(CHUNK):
-                kept += decoder.decode(chunk)
+                before = done - len(decoder.getstate()[0])
                 done += len(chunk)
+                read = torn + decoder.decode(chunk)
+                torn = "\r" if read.endswith("\r") else ""  # its line feed may stand in the next chunk
+                kept += read[: len(read) - len(torn)].replace("\r\n", "\n")
                 while len(kept) > PIECE:
                     cut = kept.rfind("\n", 0, PIECE) + 1 or PIECE
                     funnel.keep()
-                    yield kept[:cut].replace("\r\n", "\n")
+                    given += 1
+                    yield kept[:cut]
                     kept = kept[cut:]
                 emit(Progress(done, size, "bytes"))
-        kept += decoder.decode(b"", True)
+        before = done
+        kept += torn + decoder.decode(b"", True)
     except UnicodeDecodeError as failure:
-        where = max(0, done - len(failure.object)) + failure.start
         raise DataError(
-            f"{path} is not UTF-8 text (near byte {where:,}).", "Convert it, for example with iconv."
+            f"{path} is not UTF-8 text (byte {before + failure.start:,}).", "Convert it, for example with iconv."
         ) from failure
     except OSError as failure:
         raise DataError(
-            f"Cannot read {path}: {failure.strerror or failure}.", "Check the path given as --data."
+            f"Cannot read {path}: {failure.strerror or failure}.", "Check the path and its rights."
         ) from failure
     if kept.strip():
         funnel.keep()
-        yield kept.replace("\r\n", "\n")
-    if not funnel.kept:
-        raise DataError(f"{path} is empty.", "Give a file with text as --data.")
+        given += 1
+        yield kept
+    if not given:
+        raise DataError(f"{path} is empty.", "Give a file with text.")

@@ -102,7 +102,7 @@ def generate(
 def context_length(base: BaseModel) -> int | None:
     """Positions that the model has, prompt and completion together; None where nothing bounds them."""
     config = None if base.encoder_decoder else getattr(_inner(base), "config", None)
-    found = getattr(config, "max_position_embeddings", None)
+    found = getattr(config, "context_length", None) or getattr(config, "max_position_embeddings", None)
     return int(found) if found else None
 
 

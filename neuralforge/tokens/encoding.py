@@ -166,10 +166,11 @@ def group_of(example: Example, index: int) -> str:
 
 
 def _ids(texts: Sequence[str], base: BaseModel) -> list[list[int]]:
-    """Token ids of each text, no special tokens added (and none recognised inside it where the library allows)."""
+    """Token ids of each text, no special tokens added and none recognised inside: what looks like one is text."""
     if not texts:
         return []
     options: dict[str, Any] = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+    options["split_special_tokens"] = True
     clean = [text.encode("utf-8", "replace").decode() for text in texts]
     return [list(ids) for ids in base.tokenizer(clean, **options)["input_ids"]]
 

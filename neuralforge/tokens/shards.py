@@ -10,6 +10,7 @@ on both sides.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -28,6 +29,8 @@ MANIFEST = "corpus.json"
 # Tokens of a shard; a writer holds at most one of each side in memory.
 SHARD_TOKENS = 1 << 23
 _TOGETHER = 64
+# What looks like a marker in a document is text: it must not end the document or open a chat.
+_PLAIN = {"add_special_tokens": False, "split_special_tokens": True, "return_attention_mask": False, "verbose": False}
 _SIDES = ("train", "validation")
 
 
@@ -46,7 +49,7 @@ class Corpus:
 
     Attributes:
         folder: where it lies. kind: numpy's name of the ids' type, ``uint16`` or ``uint32``, little-endian.
-        vocabulary: tokens of the tokenizer. tokenizer: digest of it. end: id that ends a document.
+        vocabulary: one more than the largest id. tokenizer: digest of it. end: id that ends a document.
         documents: texts in all. train, validation: their shards, in order.
     """
 
@@ -75,7 +78,11 @@ def tokenizer_digest(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise UserError("Only fast tokenizers can be used here.", "Use a tokenizer that has a tokenizer.json.")
-    return f"sha256:{hashlib.sha256(backend.to_str().encode()).hexdigest()}"
+    content = json.loads(backend.to_str())
+    for passing in ("padding", "truncation"):  # left behind by the last call
+        content.pop(passing, None)
+    plain = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(plain.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def write_corpus(
@@ -89,7 +96,8 @@ def write_corpus(
         validation: share of documents kept out, 0 for none; chosen by a hash of each.
 
     Raises:
-        UserError: the tokenizer is not a fast one, has no end-of-text token, or there is a corpus already.
+        UserError: the tokenizer is not a fast one or has no end-of-text token, ``validation`` is not a share, or there
+            is a corpus already.
         DataError: there is no text.
         RunError: the folder cannot be written.
     """
@@ -99,24 +107,27 @@ def write_corpus(
         raise UserError("The tokenizer has no end-of-text token.", "Set eos_token in tokenizer_config.json.")
     if (folder / MANIFEST).exists():
         raise UserError(f"{folder} holds a corpus already.", "Use it, or choose another folder.")
-    kind = "uint16" if len(tokenizer) <= 1 << 16 else "uint32"
+    if not 0 <= validation < 1:
+        raise UserError(f"A share kept out is from 0 to below 1, not {validation}.", "Give 0.01, or 0 for none.")
+    vocabulary = 1 + max(tokenizer.get_vocab().values())
+    kind = "uint16" if vocabulary <= 1 << 16 else "uint32"
     writers = {side: _Writer(folder, side, kind, shard_tokens) for side in _SIDES}
     documents = 0
     for batch in _batched(texts):
-        lists = tokenizer(batch, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        lists = tokenizer(batch, **_PLAIN)["input_ids"]
         for text, ids in zip(batch, lists, strict=True):
             documents += 1
             writers["validation" if _held_out(text, validation) else "train"].add([*ids, end])
     shards = {side: writer.close() for side, writer in writers.items()}
     if not shards["train"]:
         raise DataError("The corpus holds no text to train on.", "Give --data places with text.")
-    made = Corpus(folder, kind, len(tokenizer), digest, end, documents, shards["train"], shards["validation"])
+    made = Corpus(folder, kind, vocabulary, digest, end, documents, shards["train"], shards["validation"])
     files.write_json(folder / MANIFEST, {"format": FORMAT, **asdict(made), "folder": None})
     return made
 
 
-def open_corpus(folder: Path, tokenizer: Any = None) -> Corpus:
-    """Read the manifest of a corpus and check that its shards are there in full.
+def open_corpus(folder: Path, tokenizer: Any = None, *, verify: bool = False) -> Corpus:
+    """Read the manifest of a corpus and check that its shards are there in full; ``verify``: with their digests.
 
     Raises:
         DataError: there is none, it is damaged, or it was made with another tokenizer than ``tokenizer``.
@@ -138,6 +149,8 @@ def open_corpus(folder: Path, tokenizer: Any = None) -> Corpus:
         path = folder / shard.file
         if not path.is_file() or path.stat().st_size != shard.tokens * width:
             raise DataError(f"{path} is missing or has another size than it should.", "Write the corpus again.")
+        if verify and files.sha256(path) != shard.digest:
+            raise DataError(f"{path} is not what was written.", "Write the corpus again.")
     if tokenizer is not None and tokenizer_digest(tokenizer) != corpus.tokenizer:
         raise DataError(
             f"The corpus in {folder} was made with another tokenizer.", "Give the one it was made with as --tokenizer."

@@ -68,7 +68,7 @@ def _fusible(base: BaseModel) -> bool:
         return False
     if config.model_type == "llama" and getattr(config, "attention_bias", False):
         return False
-    if getattr(config, "dropout", 0):  # Arbor's
+    if getattr(config, "attention_dropout", 0) or getattr(config, "dropout", 0):
         return False
     if any(one.requires_grad and "lora_" not in name for name, one in model.named_parameters()):
         return False  # the hand-written layers have no gradient for the model's own weights

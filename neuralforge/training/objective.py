@@ -26,7 +26,8 @@ class _CompletionLoss(torch.autograd.Function):
     def forward(ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
         total = hidden_SD.new_zeros((), dtype=torch.float64)
         grad_SD = weight_VD[targets_S].neg_()
-        grad_VD = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
+        wide = torch.promote_types(weight_VD.dtype, torch.float32)
+        grad_VD = torch.zeros_like(weight_VD, dtype=wide) if ctx.needs_input_grad[1] else None
         for start in range(0, hidden_SD.shape[0], ROWS):
             rows = slice(start, start + ROWS)
             part = hidden_SD[rows]
@@ -44,14 +45,14 @@ class _CompletionLoss(torch.autograd.Function):
             if grad_VD is not None:  # ∂/∂W = Σ_s (p_s − e_target) h_s
                 wrong = likely[: len(part)]
                 wrong.scatter_add_(1, targets_S[rows].unsqueeze(1), wrong.new_full((len(part), 1), -1))
-                grad_VD.addmm_(wrong.T, part)
+                grad_VD += wrong.T @ part
         ctx.save_for_backward(*((grad_SD,) if grad_VD is None else (grad_SD, grad_VD)))
         return total
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         grad_SD, *grad_VD = (grad.mul(grads[0].to(grad.dtype)) for grad in ctx.saved_tensors)
-        return grad_SD, grad_VD[0] if grad_VD else None, None
+        return grad_SD, grad_VD[0].to(grad_SD.dtype) if grad_VD else None, None
 
 
 def completion_loss(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:

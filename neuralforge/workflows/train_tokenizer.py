@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from neuralforge import paths
 from neuralforge.data.records import Funnel
@@ -21,11 +22,11 @@ _SAMPLE = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class TrainedTokenizer:
-    """What was made: where, how many tokens, from how much text, and UTF-8 bytes a token on a sample of it."""
+    """What was made: where, how many tokens, what was read and left out, and UTF-8 bytes a token on a sample of it."""
 
     folder: Path
     vocabulary: int
-    texts: int
+    funnel: Funnel
     bytes_read: int
     bytes_per_token: float
 
@@ -37,14 +38,13 @@ def train_tokenizer(
     vocab_size: int = 8000,
     min_frequency: int = 2,
     skip_bad: bool = False,
-    force: bool = False,
     emit: Emit = silent,
 ) -> TrainedTokenizer:
     """Learn a byte-level BPE tokenizer from folders, JSONL and text files and write it to the folder ``save``.
 
     Args:
-        data: see `neuralforge.data.texts.read_texts`; streamed, so it may be larger than memory.
-        save: a folder that does not exist yet, or is replaced with ``force``.
+        data: see `neuralforge.data.texts.read_texts`; streamed, only its distinct words are held in memory.
+        save: a folder that does not exist yet.
         vocab_size, min_frequency: see `neuralforge.tokens.tokenizer.train_tokenizer`.
         skip_bad: leave out bad lines of JSONL files.
         emit: told of progress.
@@ -57,11 +57,8 @@ def train_tokenizer(
     from neuralforge.tokens.tokenizer import train_tokenizer as learn
 
     folder = paths.expanded(str(save))
-    if folder.exists() and not (force and (folder / "tokenizer.json").is_file()):
-        raise UserError(
-            f"{folder} already exists.",
-            "Choose another --save folder" + (", or replace that tokenizer with --force." if folder.is_dir() else "."),
-        )
+    if os.path.lexists(folder):
+        raise UserError(f"{folder} already exists.", "Choose another --save folder, or remove this one first.")
     places = [paths.expanded(str(place)) for place in data]
     for place in places:
         if not place.exists():
@@ -89,9 +86,7 @@ def train_tokenizer(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             made = Path(temporary) / "made"
-            tokenizer.save_pretrained(str(made))
-            if folder.exists():
-                shutil.move(folder, Path(temporary) / "before")
+            _save(tokenizer, made)
             made.rename(folder)
             sync_folder(folder.parent)
     except OSError as failure:
@@ -99,4 +94,16 @@ def train_tokenizer(
             f"The tokenizer cannot be written to {folder}: {failure.strerror or failure}.",
             "Free some space, or choose a --save folder that can be written.",
         ) from failure
-    return TrainedTokenizer(folder, len(tokenizer), funnel.kept, read, weight / max(1, tokens))
+    return TrainedTokenizer(folder, len(tokenizer), funnel, read, weight / max(1, tokens))
+
+
+def _save(tokenizer: Any, folder: Path) -> None:
+    try:
+        tokenizer.save_pretrained(str(folder))
+    except OSError:
+        raise
+    except Exception as failure:  # all that the library below says when a disk is full
+        raise OSError(str(failure)) from failure
+    for path in folder.iterdir():
+        with path.open("rb") as handle:
+            os.fsync(handle.fileno())

@@ -84,7 +84,7 @@ CASES = [
     Case("text that is none", ("train-tokenizer", "--data", "only-binary/image.png", "--save", "t"), 3, "not UTF-8"),
     Case("text that is nowhere", ("train-tokenizer", "--data", "gone.txt", "--save", "t"), 3, "does not exist"),
     Case("a tiny vocabulary", ("train-tokenizer", "--data", "code", "--save", "t", "--vocab-size", "9"), 2, "bytes"),
-    Case("a folder that is taken", ("train-tokenizer", "--data", "code", "--save", "plain", "--force"), 2, "exists"),
+    Case("a folder that is taken", ("train-tokenizer", "--data", "code", "--save", "plain"), 2, "exists"),
     Case("unknown option", ("train", "--lerning-rate", "1"), 2, "--learning-rate"),
     Case("option without its value", ("train", "--from-git"), 2, "--from-git"),
     Case("word for a number", ("train", "--rank", "many"), 2, "integer"),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from neuralforge.cli.options import Force, Json, SkipBad
+from neuralforge.cli.options import Json, SkipBad
 from neuralforge.cli.present import line, show_json, size
 
 
@@ -19,10 +19,10 @@ def train_tokenizer(
         int, typer.Option("--min-frequency", metavar="N", help="Merge pairs that occur at least so often.")
     ] = 2,
     skip_bad: SkipBad = False,
-    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a byte-level BPE tokenizer on your own text."""
+    from neuralforge.cli.figures import funnel_table
     from neuralforge.cli.progress import shown
     from neuralforge.workflows.train_tokenizer import train_tokenizer as run_training
 
@@ -33,7 +33,6 @@ def train_tokenizer(
             vocab_size=vocab_size,
             min_frequency=min_frequency,
             skip_bad=skip_bad,
-            force=force,
             emit=emit,
         )
     if as_json:
@@ -41,13 +40,14 @@ def train_tokenizer(
             {
                 "tokenizer": str(made.folder),
                 "vocab_size": made.vocabulary,
-                "texts": made.texts,
                 "bytes": made.bytes_read,
                 "bytes_per_token": made.bytes_per_token,
+                "funnel": made.funnel.to_json(),
             }
         )
         return
     line(f"Wrote a tokenizer of {made.vocabulary:,} tokens to {made.folder}.")
-    line(f"Read {made.texts:,} texts, {size(made.bytes_read)}; a token stands for {made.bytes_per_token:.2f} bytes.")
+    line(f"Read {made.funnel.kept:,} texts, {size(made.bytes_read)}; {made.bytes_per_token:.2f} bytes a token.")
+    funnel_table(made.funnel.to_json())
     if made.vocabulary < vocab_size:
         line(f"There were not enough pairs that occur {min_frequency} times for {vocab_size:,} tokens.")

@@ -61,15 +61,16 @@ class FilesSource:
         """
         emit(Phase("mine", str(self._root)))
         listing = self._listing(funnel)
-        taken = 0
+        taken = used = 0
         for file in self._files(listing, funnel, emit):
+            used += 1
             for example in self._cut(file, listing.licence, funnel):
                 funnel.keep()
                 taken += 1
                 yield example
                 if taken == self._options.max_examples:
                     return
-        emit(Note(f"{len(listing.files):,} files gave {taken:,} examples."))
+        emit(Note(f"{used:,} of {len(listing.files):,} files gave {taken:,} examples."))
 
     def texts(self, funnel: Funnel, emit: Emit) -> Iterator[str]:
         """Yield whole files instead of examples; otherwise as ``examples``."""
@@ -99,8 +100,9 @@ class FilesSource:
                 emit(Progress(number, len(listing.files), "files", f"{used:,} used"))
         if not used:
             wanted = ", ".join(self._options.patterns or self._options.languages or ()) or "source code"
+            why = "".join(f"; {reason}: {count:,}" for reason, count in list(funnel.rows())[:3])
             raise DataError(
-                f"{self._root} holds no file to use (looked for: {wanted}; {len(listing.files):,} files seen).",
+                f"{self._root} holds no file to use (looked for: {wanted}; {len(listing.files):,} files seen{why}).",
                 "Check the folder and the pattern; .neuralforgeignore and generated or vendored files are left out.",
             )
 

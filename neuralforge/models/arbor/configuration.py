@@ -33,6 +33,7 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
     }
 
     vocab_size: int = 128_000
+    rope_parameters: Any = None
     hidden_size: int = 1024
     intermediate_size: int = 4096
     num_hidden_layers: int = 24
@@ -57,8 +58,10 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
             self.trained_context = self.max_position_embeddings
         if self.context_length is None:
             self.context_length = self.trained_context
+        self.context_length = int(self.context_length)
         super().__post_init__(**kwargs)
         self.validate_architecture()
+        self.choose_context(self.context_length)
 
     def validate_architecture(self) -> None:
         """Refuse sizes that do not fit each other."""
@@ -79,3 +82,22 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
             raise ValueError(
                 f"trained_context is from 1 to {self.max_position_embeddings} tokens, not {self.trained_context}."
             )
+
+    def choose_context(self, length: int) -> bool:
+        """Set the context length and the scaling of rotary positions that it needs; whether the scaling changed.
+
+        Raises:
+            ValueError: ``length`` is not from 1 to ``max_position_embeddings``, or the positions are scaled in a way
+                that is not Arbor's.
+        """
+        if not 1 <= length <= self.max_position_embeddings:
+            raise ValueError(f"A context has from 1 to {self.max_position_embeddings:,} tokens, not {length:,}.")
+        before: dict[str, Any] = dict(self.rope_parameters)
+        if before["rope_type"] not in ("default", "yarn"):
+            raise ValueError(f"Arbor scales rotary positions by YaRN alone, not by {before['rope_type']!r}.")
+        trained = self.trained_context or self.max_position_embeddings
+        rope: dict[str, Any] = {"rope_theta": before["rope_theta"], "rope_type": "default"}
+        if length > trained:
+            rope |= {"rope_type": "yarn", "factor": length / trained, "original_max_position_embeddings": trained}
+        self.context_length, self.rope_parameters = length, rope
+        return rope != before

@@ -63,11 +63,17 @@ def grown_width(width: int, factor: float) -> int:
 def widen(gate: Any, up: Any, down: Any, width: int) -> list[Part]:
     """Give the network of the three projections ``width`` neurons; they may be wrapped by PEFT's LoRA.
 
-    Random numbers come from torch's default generator.
+    Random numbers come from torch's default generator. Gradients of what grows are dropped.
 
     Returns:
         The parameters that grew, those of adapters included.
+
+    Raises:
+        ValueError: an adapter here is of a kind that cannot grow (DoRA, biases in B), or a loss computed earlier still
+            exists: its graph knows the old shapes. Nothing was changed.
     """
+    for projection in (gate, up, down):
+        _check(projection)
     parts = []
     for projection in (gate, up):
         linear, lora = _unwrapped(projection)
@@ -94,6 +100,27 @@ def _unwrapped(projection: Any) -> tuple[Any, list[tuple[Any, Any]]]:
     """The linear layer itself and the (A, B) pairs around it."""
     pairs = [(projection.lora_A[name], projection.lora_B[name]) for name in getattr(projection, "lora_A", {})]
     return getattr(projection, "base_layer", projection), pairs
+
+
+def _check(projection: Any) -> None:
+    linear, lora = _unwrapped(projection)
+    if len(getattr(projection, "lora_magnitude_vector", ())) or any(b.bias is not None for _, b in lora):
+        raise ValueError("Adapters with DoRA or with biases cannot grow; merge them into the model first.")
+    for parameter in (linear.weight, *(layer.weight for pair in lora for layer in pair)):
+        if parameter.requires_grad and _in_use(parameter):
+            raise ValueError("A loss from before the growth is still held; delete it (`del loss`), then grow.")
+
+
+def _in_use(parameter: nn.Parameter) -> bool:
+    """Whether autograd still keeps the node that accumulates this gradient: it would insist on the old shape."""
+    own = parameter.data
+    try:
+        parameter.data = own.new_empty((own.shape[0] + 1, *own.shape[1:]))
+        with torch.enable_grad():
+            node: Any = parameter.view_as(parameter).grad_fn
+            return tuple(node.next_functions[0][0]._input_metadata[0].shape) != tuple(parameter.shape)
+    finally:
+        parameter.data = own
 
 
 def _extend(parameter: nn.Parameter, dim: int, size: int, spread: float = 0.0) -> Part:
@@ -149,8 +176,12 @@ class YoungNeurons:
         )
 
     def add(self, parts: Sequence[Part], age: int = 0) -> None:
-        """Watch over these from now on; ``age`` is the number of steps that they have taken already."""
-        self.young += [_Young(part, age) for part in parts if part.parameter.requires_grad]
+        """Watch over these from now on; ``age`` is the number of steps that they have taken already.
+
+        Parts of parameters that the optimiser does not have are passed over.
+        """
+        known = {id(parameter) for group in self.optimiser.param_groups for parameter in group["params"]}
+        self.young += [_Young(part, age) for part in parts if id(part.parameter) in known]
 
     def close(self) -> None:
         """Let go of the optimiser."""
@@ -171,16 +202,22 @@ class YoungNeurons:
             now = _fresh(one.part)
             now.copy_(torch.lerp(one.before, now, self._share(one)))
             one.before = None
-        self.young = [one for one in self.young if one.age < self.warmup or abs(self._correction(one) - 1) > 1e-3]
+        self.young = [one for one in self.young if one.age < self.warmup or not self._grown_up(one)]
 
     def _share(self, one: _Young) -> float:
         return self._correction(one) * (min(1.0, one.age / self.warmup) if self.warmup else 1.0)
 
+    def _grown_up(self, one: _Young) -> bool:
+        """Whether all bias corrections have died away; that one is 1 by chance says nothing of the next step."""
+        return one.age > 0 and max(self._betas(one)) ** one.age < 1e-4
+
+    def _betas(self, one: _Young) -> tuple[float, float]:
+        groups = self.optimiser.param_groups
+        group = next(group for group in groups if any(p is one.part.parameter for p in group["params"]))
+        return group["betas"]  # type: ignore[no-any-return]
+
     def _correction(self, one: _Young) -> float:
-        group = next(
-            group for group in self.optimiser.param_groups if any(p is one.part.parameter for p in group["params"])
-        )
-        first, second = group["betas"]
+        first, second = self._betas(one)
         step = float(self.optimiser.state[one.part.parameter]["step"])
         fresh = math.sqrt(1 - second**one.age) / (1 - first**one.age)
         return float(fresh * (1 - first**step) / math.sqrt(1 - second**step))

@@ -96,21 +96,43 @@ class ArborForCausalLM(ArborPreTrainedModel, llama.LlamaForCausalLM):  # type: i
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
-    def forward(self, input_ids: Tensor | None = None, *inputs: Any, **options: Any) -> Any:
+    # The parameters are spelled out because libraries look at the signature for what a model understands.
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **options: Any,
+    ) -> Any:
         """As ``LlamaForCausalLM.forward``.
 
         Raises:
             ValueError: the sequence, what the cache holds included, is longer than the context length.
         """
-        given = input_ids if input_ids is not None else options.get("inputs_embeds")
-        cache = options.get("past_key_values")
-        length = (given.shape[1] if given is not None else 0) + (cache.get_seq_length() if cache is not None else 0)
+        given = input_ids if input_ids is not None else inputs_embeds
+        length = given.shape[1] if given is not None else 0
+        length += past_key_values.get_seq_length() if past_key_values is not None else 0
         if length > self.config.context_length:
             raise ValueError(
                 f"{length:,} tokens do not fit into the context of {self.config.context_length:,}; clip the prompt or "
                 "call set_context_length."
             )
-        return super().forward(input_ids, *inputs, **options)
+        return super().forward(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            labels=labels,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **options,
+        )
 
     def set_context_length(self, length: int) -> None:
         """Accept sequences of up to ``length`` tokens from now on.
@@ -120,17 +142,8 @@ class ArborForCausalLM(ArborPreTrainedModel, llama.LlamaForCausalLM):  # type: i
         Raises:
             ValueError: ``length`` is not from 1 to ``config.max_position_embeddings``.
         """
-        config = self.config
-        if not 1 <= length <= config.max_position_embeddings:
-            raise ValueError(f"A context has from 1 to {config.max_position_embeddings:,} tokens, not {length:,}.")
-        config.context_length = length
-        rope: dict[str, Any] = {"rope_theta": config.rope_parameters["rope_theta"], "rope_type": "default"}
-        if length > config.trained_context:
-            factor = length / config.trained_context
-            rope |= {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": config.trained_context}
-        if rope != config.rope_parameters:
-            config.rope_parameters = rope
-            self.model.rotary_emb = llama.LlamaRotaryEmbedding(config=config).to(self.device)
+        if self.config.choose_context(length):
+            self.model.rotary_emb = llama.LlamaRotaryEmbedding(config=self.config).to(self.device)
 
     def expand_layer(self, layer_idx: int, growth_factor: float | None = None) -> Growth:
         """Widen the feed-forward network of one layer ``growth_factor`` times (None: the configuration's own factor).
@@ -138,10 +151,10 @@ class ArborForCausalLM(ArborPreTrainedModel, llama.LlamaForCausalLM):  # type: i
         The model computes what it did before.
 
         Parameters stay the same objects with larger data, so optimisers and adapters keep hold of them; see ``growth``
-        for the state that an optimiser keeps.
+        for the state that an optimiser keeps. A ``training.network`` opened before must be opened again.
 
         Raises:
-            ValueError: there is no such layer, or the factor is not above 1.
+            ValueError: there is no such layer, the factor is not above 1, or see ``growth.widen``.
         """
         layers = self.model.layers
         if not 0 <= layer_idx < len(layers):

@@ -23,7 +23,12 @@ def as_llama(model: ArborForCausalLM, multiple: int = 1) -> LlamaForCausalLM:
 
     A neuron whose gate, up and down weights are zero adds nothing, so logits are the same to rounding. Weights are
     copied; ``model`` keeps its own.
+
+    Raises:
+        ValueError: the model carries adapters.
     """
+    if any("lora_" in name for name, _ in model.named_parameters()):
+        raise ValueError("The model carries adapters; merge them first (PEFT's merge_and_unload).")
     config: ArborConfig = model.config
     assert config.intermediate_sizes is not None
     width = -(-max(config.intermediate_sizes) // multiple) * multiple

@@ -51,13 +51,14 @@ def utilisation(model: Any, ids_BT: Tensor, attention_mask: Tensor | None = None
     if len(rows) > TOKENS:
         rows = rows[torch.linspace(0, len(rows) - 1, TOKENS, device=rows.device).long()]
     seen: list[Tensor] = []
-    training = inner.training
+    training = [module for module in inner.modules() if module.training]
     inner.eval()
     try:
         with _watching([layer.mlp.down_proj for layer in inner.model.layers], rows, seen):
             inner.model(input_ids=ids_BT, attention_mask=attention_mask, use_cache=False)
     finally:
-        inner.train(training)
+        for module in training:
+            module.training = True
     return [Utilisation(index, h_NW.shape[1], _dormant(h_NW), effective_rank(h_NW)) for index, h_NW in enumerate(seen)]
 
 

@@ -46,17 +46,33 @@ def test_pieces_of_a_text_file_join_to_the_file(text: str, piece: int, chunk: in
         file.write_bytes(text.encode())
         pieces = list(read_texts(file))
     assert "".join(pieces).rstrip() == text.replace("\r\n", "\n").rstrip()
-    assert all(len(one) <= piece for one in pieces)
+    assert all(len(one) <= piece + 1 for one in pieces)  # a carriage return at the very end
 
 
 @pytest.mark.parametrize(
-    ("content", "match"), [(b"", "is empty"), (b" \n\n", "is empty"), (b"good\n\xff\xfe", "not UTF-8 text")]
+    ("content", "match"), [(b"", "is empty"), (b" \n\n", "is empty"), (b"good\n\xff\xfe", "byte 5")]
 )
 def test_files_without_text(tmp_path: Path, content: bytes, match: str) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(content)
     with pytest.raises(DataError, match=match):
         list(read_texts(file))
+
+
+def test_the_bad_byte_is_named_wherever_it_stands(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    for place in (0, texts.CHUNK - 1, texts.CHUNK, 2 * texts.CHUNK + 77):
+        file.write_bytes(("ä" * texts.CHUNK * 2).encode()[: place - place % 2] + b"x" * (place % 2) + b"\xff\n")
+        with pytest.raises(DataError, match=f"byte {place:,}\\)"):
+            list(read_texts(file))
+
+
+def test_an_empty_file_among_others_is_an_error_wherever_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").touch()
+    funnel = Funnel()
+    funnel.keep()
+    with pytest.raises(DataError, match="is empty"):
+        list(read_texts(tmp_path / "empty.txt", funnel=funnel))
 
 
 def test_an_empty_folder_and_a_missing_file(tmp_path: Path) -> None:

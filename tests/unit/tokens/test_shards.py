@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from neuralforge.errors import DataError, UserError
 from neuralforge.tokens import shards
 from neuralforge.tokens.batching import collate
-from neuralforge.tokens.shards import Windows, open_corpus, write_corpus
+from neuralforge.tokens.shards import Windows, open_corpus, tokenizer_digest, write_corpus
 from neuralforge.tokens.tokenizer import train_tokenizer
 
 TEXTS = [f"def f{number}(first):\n    return first + {number}\n" for number in range(60)]
@@ -66,7 +66,7 @@ def test_windows_are_sequences_that_the_loop_can_batch(tokenizer: Any, tmp_path:
 
 
 def test_a_large_vocabulary_takes_four_bytes(tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(tokenizer), "__len__", lambda _: 70_000)
+    monkeypatch.setattr(type(tokenizer), "get_vocab", lambda _: {"a": 70_000})
     corpus = write_corpus(TEXTS, tokenizer, tmp_path, validation=0)
     assert corpus.kind == "uint32"
     assert Windows(corpus, 8)[0].ids[:3].tolist() == tokenizer(TEXTS[0])["input_ids"][:3]
@@ -113,3 +113,28 @@ def test_a_manifest_that_cannot_be(tokenizer: Any, tmp_path: Path, change: dict[
 def test_no_text(tokenizer: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no text"):
         write_corpus([], tokenizer, tmp_path)
+
+
+def test_markers_in_a_document_are_text(tokenizer: Any, tmp_path: Path) -> None:
+    corpus = write_corpus(["a<|endoftext|>b<|im_start|>"], tokenizer, tmp_path, validation=0)
+    ids = [int(one.ids[1]) for one in Windows(corpus, 1)]
+    assert ids.count(tokenizer.eos_token_id) == 1
+    assert ids[-1] == tokenizer.eos_token_id
+
+
+def test_the_digest_is_the_tokenizers_not_the_last_calls(tokenizer: Any) -> None:
+    before = tokenizer_digest(tokenizer)
+    tokenizer(["a", "a longer text"], padding=True, truncation=True, max_length=8)
+    assert tokenizer_digest(tokenizer) == before
+
+
+def test_a_changed_byte_is_found_when_asked_for_and_shares_are_checked(tokenizer: Any, tmp_path: Path) -> None:
+    corpus = write_corpus(TEXTS, tokenizer, tmp_path, validation=0)
+    open_corpus(tmp_path, verify=True)
+    shard = tmp_path / corpus.train[0].file
+    shard.write_bytes(bytes([shard.read_bytes()[0] ^ 1]) + shard.read_bytes()[1:])
+    with pytest.raises(DataError, match="not what was written"):
+        open_corpus(tmp_path, verify=True)
+    for share in (-0.1, 1.0, 2.0):
+        with pytest.raises(UserError, match="share"):
+            write_corpus(TEXTS, tokenizer, tmp_path / "other", validation=share)

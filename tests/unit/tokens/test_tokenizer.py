@@ -8,8 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from neuralforge.data.records import Example
 from neuralforge.errors import DataError, UserError
+from neuralforge.models.base import BaseModel
 from neuralforge.models.fim import find_fim_tokens
+from neuralforge.tokens.encoding import encode
 from neuralforge.tokens.tokenizer import RESERVED, SMALLEST, train_tokenizer
 
 TEXTS = ["def add(first, second):\n    return first + second\n" * 4, "total = 12345\n" * 3]
@@ -71,3 +74,11 @@ def test_what_cannot_be_trained() -> None:
         train_tokenizer(TEXTS, vocab_size=300, min_frequency=0)
     with pytest.raises(DataError, match="no text"):
         train_tokenizer([], vocab_size=300)
+
+
+def test_what_looks_like_a_marker_in_code_is_encoded_as_text(tokenizer: Any) -> None:
+    base = BaseModel("a", "a", "d", None, tokenizer, None, False)
+    example = Example("x = '<|endoftext|>'\n", "y = '<|fim_middle|>'\n")
+    (one,) = encode([example], base, max_length=200)
+    assert not {int(token) for token in one.ids} & set(tokenizer.convert_tokens_to_ids(list(RESERVED)))
+    assert tokenizer.decode(one.ids) == example.prefix + example.completion
