@@ -32,13 +32,13 @@ class _CompletionLoss(torch.autograd.Function):
             rows = slice(start, start + ROWS)
             part = hidden_SD[rows]
             missing = -len(part) % ROW_STEP
-            logits = torch.nn.functional.pad(part, (0, 0, 0, missing)) @ weight_VD.T
-            likely = torch.softmax(logits, dim=1)
+            likely = torch.nn.functional.pad(part, (0, 0, 0, missing)) @ weight_VD.T
+            torch.softmax(likely, dim=1, out=likely)  # the logits are the largest thing in memory: no second copy
             chosen = likely[: len(part)].gather(1, targets_S[rows].unsqueeze(1))
             lost = chosen.squeeze(1) < torch.finfo(chosen.dtype).tiny  # underflowed: go by the logits instead
             total -= chosen[~lost].double().log_().sum()
             if bool(lost.any()):
-                losses, _ = logits_scores(logits[: len(part)][lost].float(), targets_S[rows][lost])
+                losses, _ = logits_scores((part[lost] @ weight_VD.T).float(), targets_S[rows][lost])
                 total += losses.double().sum()
             # ∂/∂h = Σ_v p_v W_v − W_target
             grad_SD[rows] += (likely @ weight_VD)[: len(part)]
@@ -64,8 +64,8 @@ def completion_loss(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> 
 def completion_scores(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> tuple[Tensor, Tensor]:
     """Per row: negative log-likelihood of the target in nats [S] fp32, and the most likely token [S]."""
     losses, predicted = [], []
-    for start in range(0, hidden_SD.shape[0], ROWS):
-        rows = slice(start, start + ROWS)
+    for start in range(0, hidden_SD.shape[0], ROWS // 2):  # fp32 logits beside those of the compute type
+        rows = slice(start, start + ROWS // 2)
         logits = (hidden_SD[rows] @ weight_VD.T).float()
         one, two = logits_scores(logits, targets_S[rows])
         losses.append(one)
