@@ -116,7 +116,7 @@ def test_control_c_is_130_without_a_traceback(environment: dict[str, str], tmp_p
     with run.lock(), EventLog(run.events_path) as emit:
         emit(Phase("train"))
         program = subprocess.Popen(
-            [PROGRAM, "monitor", str(run.path)],
+            [sys.executable, "-c", LISTENING, PROGRAM, "monitor", str(run.path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
@@ -164,12 +164,14 @@ def session(
         os.close(master)
 
 
-# The pseudo-terminal has to be the program's controlling one, or control-C would mean nothing.
-TERMINAL = """
-import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+# Whoever starts the tests in the background may have told them, and all below them, to ignore control-C.
+LISTENING = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
+# The pseudo-terminal has to be the program's controlling one, or control-C would mean nothing.
+TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)" + LISTENING
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")

@@ -213,10 +213,10 @@ def nice_ticks(low: float, high: float, about: int) -> list[float]:
     >>> nice_ticks(-0.17, 0.02, 4)
     [-0.2, -0.1, 0.0, 0.1]
     """
-    span = high - low
-    if not span > 0:
-        # One value only: ticks around it, so that it has a place on the axis.
-        span = abs(high) * 0.2 or 1.0
+    span, largest = high - low, max(abs(low), abs(high))
+    if not span > max(largest * 1e-12, 1e-290):
+        # As good as one value only: ticks around it, so that it has a place on the axis.
+        span = largest * 0.2 if largest > 1e-280 else 1.0
         low, high = low - span / 2, high + span / 2
     rough = span / max(1, about - 1)
     power = 10.0 ** math.floor(math.log10(rough))

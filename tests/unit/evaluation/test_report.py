@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from neuralforge.evaluation.report.difference import marked
@@ -162,6 +162,9 @@ def test_a_curve_of_nothing_is_nothing() -> None:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(2, 8))
+@example(0.0, 5e-324, 2)
+@example(0.0, 5e-324, 3)
+@example(1.0, 1.0 + 2e-16, 3)
 def test_ticks_cover_the_range(one: float, other: float, about: int) -> None:
     low, high = sorted((one, other))
     ticks = nice_ticks(low, high, about)
