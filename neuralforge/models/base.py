@@ -45,3 +45,13 @@ class BaseModel:
     fim: FimTokens | None
     encoder_decoder: bool
     licence: str | None = None
+
+
+def causal(base: BaseModel) -> Any:
+    """The transformers model inside ``base``; LoRA sits inside its layers, so it is the adapted one."""
+    return unwrapped(base.model)
+
+
+def unwrapped(model: Any) -> Any:
+    """``model`` out of PEFT's wrapper, where it has one."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model

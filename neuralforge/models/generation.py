@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neuralforge.errors import DataError, UserError
-from neuralforge.models.base import BaseModel
+from neuralforge.models.base import BaseModel, causal
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +73,7 @@ def generate(
             "Generation needs a max_new_tokens >= 0 for each prompt, temperature >= 0 and batch_size >= 1.",
             "Correct the argument.",
         )
-    model = _inner(base)
+    model = causal(base)
     _check(base, prompts, limits)
     ending = frozenset(stop) | {base.tokenizer.eos_token_id}
     completions: list[list[int]] = [[] for _ in prompts]
@@ -101,19 +101,13 @@ def generate(
 
 def context_length(base: BaseModel) -> int | None:
     """Positions that the model has, prompt and completion together; None where nothing bounds them."""
-    config = None if base.encoder_decoder else getattr(_inner(base), "config", None)
+    config = None if base.encoder_decoder else getattr(causal(base), "config", None)
     found = getattr(config, "context_length", None) or getattr(config, "max_position_embeddings", None)
     return int(found) if found else None
 
 
-def _inner(base: BaseModel) -> Any:
-    """The model without PEFT's wrapping of each call; LoRA sits inside its layers, so it is the adapted one."""
-    model: Any = base.model
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
 def _check(base: BaseModel, prompts: Sequence[Sequence[int]], limits: Sequence[int]) -> None:
-    rows = _inner(base).get_input_embeddings().num_embeddings
+    rows = causal(base).get_input_embeddings().num_embeddings
     positions = context_length(base)
     for number, (prompt, limit) in enumerate(zip(prompts, limits, strict=True)):
         if not prompt:

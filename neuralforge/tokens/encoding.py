@@ -165,14 +165,13 @@ def group_of(example: Example, index: int) -> str:
     return example.commit or example.path or f"example {index}"
 
 
-def _ids(texts: Sequence[str], base: BaseModel) -> list[list[int]]:
+def plain_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
     """Token ids of each text, no special tokens added and none recognised inside: what looks like one is text."""
     if not texts:
         return []
-    options: dict[str, Any] = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
-    options["split_special_tokens"] = True
+    options = {"add_special_tokens": False, "split_special_tokens": True, "return_attention_mask": False}
     clean = [text.encode("utf-8", "replace").decode() for text in texts]
-    return [list(ids) for ids in base.tokenizer(clean, **options)["input_ids"]]
+    return [list(ids) for ids in tokenizer(clean, verbose=False, **options)["input_ids"]]
 
 
 def _tokenise(
@@ -184,9 +183,9 @@ def _tokenise(
         prefix = _line_start(example.prefix, limit)
         apart = hole or base.encoder_decoder  # a marker stands between the two, so nothing is torn
         healed.append((prefix, example.completion) if apart else heal(prefix, example.completion))
-    before = _ids([prefix for prefix, _ in healed], base)
-    middle = _ids([completion for _, completion in healed], base)
-    after = _ids([example.suffix[:limit] for example in examples], base)
+    before = plain_ids([prefix for prefix, _ in healed], base.tokenizer)
+    middle = plain_ids([completion for _, completion in healed], base.tokenizer)
+    after = plain_ids([example.suffix[:limit] for example in examples], base.tokenizer)
     return list(zip(before, middle, after, strict=True))
 
 
@@ -314,12 +313,12 @@ def _merge(
     gaps = [None, *(_gap(examples[a], examples[b]) for a, b in pairwise(run))]
     limit = max_length * CHARACTERS_PER_TOKEN
     opened = [heal(_line_start(examples[index].prefix, limit), examples[index].completion) for index in run]
-    first = _ids([prefix for prefix, _ in opened], base)
-    middles = _ids([completion for _, completion in opened], base)
+    first = plain_ids([prefix for prefix, _ in opened], base.tokenizer)
+    middles = plain_ids([completion for _, completion in opened], base.tokenizer)
     # Blanks before a completion are its own as far as the gap reaches; beyond lies the completion before it.
     joined = [heal(gap or "", examples[index].completion) for gap, index in zip(gaps, run, strict=True)]
-    between = _ids([gap for gap, _ in joined], base)
-    following = _ids([completion for _, completion in joined], base)
+    between = plain_ids([gap for gap, _ in joined], base.tokenizer)
+    following = plain_ids([completion for _, completion in joined], base.tokenizer)
     start = base.tokenizer.bos_token_id if getattr(base.tokenizer, "add_bos_token", False) else None
     # At least this much context in front of the first completion of a shared sequence.
     context = max_length // 4

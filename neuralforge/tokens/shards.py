@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -22,15 +23,13 @@ from numpy.typing import NDArray
 
 from neuralforge import files
 from neuralforge.errors import DataError, UserError
-from neuralforge.tokens.encoding import Encoded
+from neuralforge.tokens.encoding import Encoded, plain_ids
 
 FORMAT = 1
 MANIFEST = "corpus.json"
 # Tokens of a shard; a writer holds at most one of each side in memory.
 SHARD_TOKENS = 1 << 23
 _TOGETHER = 64
-# What looks like a marker in a document is text: it must not end the document or open a chat.
-_PLAIN = {"add_special_tokens": False, "split_special_tokens": True, "return_attention_mask": False, "verbose": False}
 _SIDES = ("train", "validation")
 
 
@@ -113,9 +112,9 @@ def write_corpus(
     kind = "uint16" if vocabulary <= 1 << 16 else "uint32"
     writers = {side: _Writer(folder, side, kind, shard_tokens) for side in _SIDES}
     documents = 0
-    for batch in _batched(texts):
-        lists = tokenizer(batch, **_PLAIN)["input_ids"]
-        for text, ids in zip(batch, lists, strict=True):
+    stream = iter(texts)
+    while batch := list(islice(stream, _TOGETHER)):
+        for text, ids in zip(batch, plain_ids(batch, tokenizer), strict=True):
             documents += 1
             writers["validation" if _held_out(text, validation) else "train"].add([*ids, end])
     shards = {side: writer.close() for side, writer in writers.items()}
@@ -231,17 +230,6 @@ class _Writer:
         content = now.tobytes()
         files.write_bytes(path, content)
         self.shards.append(Shard(path.name, len(now), f"sha256:{hashlib.sha256(content).hexdigest()}"))
-
-
-def _batched(texts: Iterable[str]) -> Iterator[list[str]]:
-    batch: list[str] = []
-    for text in texts:
-        batch.append(text.encode("utf-8", "replace").decode())
-        if len(batch) == _TOGETHER:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _held_out(text: str, share: float) -> bool:

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from neuralforge.errors import DataError, UserError
+from neuralforge.models.fim import KNOWN
 
 END_OF_TEXT, PADDING = "<|endoftext|>", "<|pad|>"
-FIM = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+FIM = KNOWN[0]
 CHAT = ("<|im_start|>", "<|im_end|>")
 RESERVED = (END_OF_TEXT, PADDING, *FIM, *CHAT)
 CHAT_TEMPLATE = (

@@ -12,8 +12,7 @@ from torch import nn
 
 from neuralforge.adapter.refusal import Refused
 from neuralforge.errors import TrustError, UserError
-from neuralforge.models.base import BaseModel
-from neuralforge.training.network import causal
+from neuralforge.models.base import BaseModel, causal
 
 ADAPTER = "default"
 LAYER_LISTS = ("layers", "h", "block", "blocks")

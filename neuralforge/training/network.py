@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from neuralforge.models.base import BaseModel
+from neuralforge.models.base import BaseModel, causal
 from neuralforge.tokens.batching import MicroBatch
 from neuralforge.training import fused_llama
 from neuralforge.training.objective import completion_loss, completion_scores, logits_scores
@@ -43,12 +43,6 @@ class Network(Protocol):
 
     def scores(self, batch: MicroBatch, adapt: bool, below: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Per supervised token: negative log-likelihood [S] in nats, and the most likely token [S]."""
-
-
-def causal(base: BaseModel) -> Any:
-    """The transformers model inside, out of PEFT's wrapper."""
-    model: Any = base.model
-    return model.get_base_model() if hasattr(model, "peft_config") else model
 
 
 def open_network(base: BaseModel) -> Network:

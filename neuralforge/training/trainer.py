@@ -18,14 +18,13 @@ from neuralforge.data.jsonl import read_examples
 from neuralforge.data.records import Example
 from neuralforge.errors import DataError, UserError
 from neuralforge.files import write_text
-from neuralforge.models.base import BaseModel
+from neuralforge.models.base import BaseModel, causal
 from neuralforge.models.frugal import give_back, spare_memory
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
 from neuralforge.training.attach import ADAPTER, LoraSettings, attach, detach, save
 from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, batches_from, run, steps_per_epoch
-from neuralforge.training.network import causal
 from neuralforge.training.schedule import Scheduler, Shape, WarmupScheduler
 
 Examples = str | Path | Iterable[Example]

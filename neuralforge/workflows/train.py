@@ -333,7 +333,7 @@ def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
 
 def _fingerprint(config: TrainConfig, base: BaseModel, material: Material) -> str:
     """Digest of everything that decides the weights: settings, examples, base and its type."""
-    from neuralforge.training.network import causal
+    from neuralforge.models.base import causal
 
     digest = hashlib.sha256()
     settings = config.model_dump(mode="json", exclude={"run", "evaluation"})

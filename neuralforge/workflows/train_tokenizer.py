@@ -54,6 +54,7 @@ def train_tokenizer(
         DataError: a place in ``data`` cannot be read or holds no text.
         RunError: ``save`` cannot be written; it is then as it was.
     """
+    from neuralforge.tokens.encoding import plain_ids
     from neuralforge.tokens.tokenizer import train_tokenizer as learn
 
     folder = paths.expanded(str(save))
@@ -80,7 +81,7 @@ def train_tokenizer(
         emit(Phase("merge", f"{read:,} bytes of text, up to {vocab_size:,} tokens"))
 
     tokenizer = learn(texts(), vocab_size=vocab_size, min_frequency=min_frequency)
-    tokens = sum(map(len, tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"]))
+    tokens = sum(map(len, plain_ids(sample, tokenizer)))
     weight = sum(len(text.encode("utf-8", "replace")) for text in sample)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

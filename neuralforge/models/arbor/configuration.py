@@ -58,7 +58,6 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
             self.trained_context = self.max_position_embeddings
         if self.context_length is None:
             self.context_length = self.trained_context
-        self.context_length = int(self.context_length)
         super().__post_init__(**kwargs)
         self.validate_architecture()
         self.choose_context(self.context_length)

@@ -170,23 +170,16 @@ class YoungNeurons:
     def __init__(self, optimiser: torch.optim.Optimizer, warmup: int = 0) -> None:
         self.optimiser, self.warmup = optimiser, warmup
         self.young: list[_Young] = []
-        self._hooks = (
-            optimiser.register_step_pre_hook(lambda *_: self._remember()),
-            optimiser.register_step_post_hook(lambda *_: self._correct()),
-        )
+        optimiser.register_step_pre_hook(lambda *_: self._remember())
+        optimiser.register_step_post_hook(lambda *_: self._correct())
 
-    def add(self, parts: Sequence[Part], age: int = 0) -> None:
-        """Watch over these from now on; ``age`` is the number of steps that they have taken already.
+    def add(self, parts: Sequence[Part]) -> None:
+        """Watch over these from now on.
 
         Parts of parameters that the optimiser does not have are passed over.
         """
         known = {id(parameter) for group in self.optimiser.param_groups for parameter in group["params"]}
-        self.young += [_Young(part, age) for part in parts if id(part.parameter) in known]
-
-    def close(self) -> None:
-        """Let go of the optimiser."""
-        for hook in self._hooks:
-            hook.remove()
+        self.young += [_Young(part) for part in parts if id(part.parameter) in known]
 
     @torch.no_grad()
     def _remember(self) -> None:

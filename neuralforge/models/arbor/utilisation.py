@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuralforge.models.base import unwrapped
+
 DORMANT = 0.025
 # Tokens that the figures are taken on; more would cost time (a square matrix of them) and change little.
 TOKENS = 1024
@@ -32,11 +34,6 @@ class Utilisation:
     dormant: float
     effective_rank: float
 
-    @property
-    def active(self) -> float:
-        """The share of neurons that are not dormant."""
-        return 1 - self.dormant
-
 
 @torch.no_grad()
 def utilisation(model: Any, ids_BT: Tensor, attention_mask: Tensor | None = None) -> list[Utilisation]:
@@ -45,7 +42,7 @@ def utilisation(model: Any, ids_BT: Tensor, attention_mask: Tensor | None = None
     Dropout is off while it computes; the model is otherwise left as it is. Positions where ``attention_mask`` is 0 do
     not count, and of more than ``TOKENS`` an even draw does.
     """
-    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    inner = unwrapped(model)
     chosen = torch.ones_like(ids_BT) if attention_mask is None else attention_mask
     rows = chosen.flatten().nonzero().squeeze(1)
     if len(rows) > TOKENS:

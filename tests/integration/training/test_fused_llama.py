@@ -11,13 +11,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from neuralforge.models.arbor.configuration import ArborConfig
 from neuralforge.models.arbor.modeling import ArborForCausalLM
-from neuralforge.models.base import BaseModel
+from neuralforge.models.base import BaseModel, causal
 from neuralforge.tokens.batching import collate
 from neuralforge.tokens.encoding import Encoded
 from neuralforge.training import fused_llama
 from neuralforge.training.attach import LoraSettings, attach
 from neuralforge.training.checkpoint import trainable
-from neuralforge.training.network import FusedNetwork, causal, open_network
+from neuralforge.training.network import FusedNetwork, open_network
 
 VOCABULARY = 97
 WIDE: dict[str, Any] = {
