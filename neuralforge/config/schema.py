@@ -54,10 +54,21 @@ class LoraSection(Section):
 class TrainingSection(Section):
     """The loop: batches, optimiser, schedule, precision, and when to stop."""
 
-    batch_size: Int = Field(default=2, ge=1, le=4096, description="sequences in one forward pass")
+    batch_size: Int | None = Field(
+        default=None, ge=1, le=4096, description="sequences in one forward pass; chosen by the base when not given"
+    )
     gradient_accumulation: Int = Field(default=1, ge=1, le=4096, description="forward passes to one optimiser step")
+    parallel_steps: Int | None = Field(
+        default=None,
+        ge=1,
+        le=256,
+        description="steps computed side by side, applied in turn; 2 when not given and a step is one sequence",
+    )
+    int8: Switch = Field(
+        default="auto", description="8-bit products with frozen weights: auto where that is faster, on, off"
+    )
     learning_rate: Float | None = Field(
-        default=None, gt=0, le=1, description="peak learning rate of AdamW; chosen by the base's width when not given"
+        default=None, gt=0, le=1, description="peak learning rate of AdamW; chosen by batch and base when not given"
     )
     loraplus_lr_ratio: Float = Field(
         default=4.0, gt=0, le=64, description="rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354)"

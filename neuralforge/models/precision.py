@@ -78,6 +78,11 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def multiplies_int8() -> bool:
+    """Whether this processor has instructions for products of 8-bit integers that beat bfloat16's (VNNI)."""
+    return "avx512_vnni" in _cpu_features()
+
+
 @functools.cache
 def _cpu_features() -> frozenset[str]:
     """Names of what this processor can do, from the kernel where it tells and from torch where that knows."""

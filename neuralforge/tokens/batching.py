@@ -29,27 +29,38 @@ class Plan:
     batches: tuple[tuple[tuple[int, ...], ...], ...]
 
 
-def plan_epoch(lengths: Sequence[int], batch_size: int, micro_tokens: int, seed: int, epoch: int) -> Plan:
-    """Shuffle, group by length within windows, cut into batches of ``batch_size``, shuffle the batches.
+def plan_epoch(
+    lengths: Sequence[int], batch_size: int, micro_tokens: int, seed: int, epoch: int, together: int = 1
+) -> Plan:
+    """Shuffle, group by length within windows, cut into batches of ``batch_size``, shuffle the groups.
 
     Args:
         lengths: tokens of each sequence.
         batch_size: sequences to one optimiser step.
         micro_tokens: a micro-batch holds at most this many tokens, padding included, unless one sequence is longer.
+        together: batches of like length that follow one another, because they are computed side by side.
     """
     chooser = random.Random(f"{seed}/{epoch}")  # noqa: S311 — reproducible order, not secrecy
     order = list(range(len(lengths)))
     chooser.shuffle(order)
-    # Wide enough to find company of like length, narrow enough to stay random; in whole batches, so that only the
-    # last batch of an epoch is short.
-    window = batch_size * 16
-    batches: list[tuple[tuple[int, ...], ...]] = []
+    # Wide enough to find company of like length, narrow enough to stay random; in whole groups, so that only the
+    # last group of an epoch is short.
+    group = batch_size * together
+    window = group * 16
+    groups: list[list[int]] = []
     for start in range(0, len(order), window):
         near = sorted(order[start : start + window], key=lambda index: (lengths[index], index))
-        for at in range(0, len(near), batch_size):
-            batches.append(cut(near[at : at + batch_size], lengths, micro_tokens))
-    chooser.shuffle(batches)
-    return Plan(tuple(batches))
+        groups += [near[at : at + group] for at in range(0, len(near), group)]
+    whole = len(order) // group
+    shuffled = groups[:whole]
+    chooser.shuffle(shuffled)
+    return Plan(
+        tuple(
+            cut(one[at : at + batch_size], lengths, micro_tokens)
+            for one in (*shuffled, *groups[whole:])
+            for at in range(0, len(one), batch_size)
+        )
+    )
 
 
 def cut(indices: Sequence[int], lengths: Sequence[int], micro_tokens: int) -> tuple[tuple[int, ...], ...]:

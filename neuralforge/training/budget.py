@@ -43,15 +43,15 @@ class Pulse:
     memory: int
 
 
-def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int, batch_size: int) -> Pulse:
-    """Train on a few micro-batches without learning from them, in the lanes that batches of ``batch_size`` fill.
+def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int, together: int, int8: bool = False) -> Pulse:
+    """Train on a few micro-batches without learning from them, in the lanes that ``together`` sequences fill.
 
     Takes the longest sequences for the memory's sake and ordinary ones for the time's.
     """
-    network = open_network(base)
+    network = open_network(base, int8)
     parameters = list(trainable(base.model).values())
     lengths = [len(one.ids) for one in encoded]
-    workers = lanes_for(batch_size if network.concurrent else 1)
+    workers = lanes_for(together if network.concurrent else 1)
     count = workers.count
     longest = sorted(range(len(encoded)), key=lambda index: -lengths[index])[:count]
     stride = max(1, len(encoded) // (SAMPLE_BATCHES * count))
@@ -116,7 +116,7 @@ class Pace:
     ) -> None:
         self.seconds, self.spent, self.most, self.record, self.clock = seconds, spent, steps, record, clock
         self.began: float | None = None
-        self.first = 0
+        self.first = self.calls = 0
         self.decided: dict[int, int] = _read(record)
 
     def __call__(self, step: int, total: int) -> int:
@@ -127,12 +127,12 @@ class Pace:
             return total
         now = self.clock()
         if self.began is None:
-            self.began, self.first = now, step  # the first step carries the warm-up of the kernels
+            self.began, self.first = now, step  # the first round carries the warm-up of the kernels
             return total
-        done = step - self.first
-        if done < 3 or done % 4:
+        self.calls += 1
+        if self.calls % 4:
             return total
-        each = (now - self.began) / done
+        each = (now - self.began) / (step - self.first)
         left = self.seconds - self.spent - (now - self.began)
         possible = min(self.most, step + max(0, int(left / each)))
         if abs(possible - total) <= max(1, TOLERANCE * total):

@@ -30,6 +30,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neuralforge.training.int8 import Int8Matrix
+
 # Packed rows, and tokens of one sequence in attention, are rounded up to multiples of these.
 ROW_STEP, LENGTH_STEP = 64, 32
 # So many tokens attend at once to all before them; what lies after them is not computed only to be masked.
@@ -104,10 +106,11 @@ class Adapted:
 class Group:
     """Linear layers that share an input, as one matrix ``weight`` [out, in] with their LoRA pairs as one pair.
 
-    The wrapped modules' frozen weights become views of it, so grouping costs no second copy of the model.
+    The wrapped modules' frozen weights become views of it, so grouping costs no second copy of the model. With
+    ``int8``, training multiplies with an 8-bit copy (see ``training.int8``).
     """
 
-    def __init__(self, modules: Sequence[Any]) -> None:
+    def __init__(self, modules: Sequence[Any], int8: bool) -> None:
         frozen = [getattr(module, "base_layer", module) for module in modules]
         weights: list[Tensor] = [layer.weight for layer in frozen]
         self.adapted: list[Adapted] = []
@@ -125,6 +128,7 @@ class Group:
             weight.data = part
         biases = [getattr(layer, "bias", None) for layer in frozen]
         self.bias = torch.cat([bias.data for bias in biases if bias is not None]) if biases[0] is not None else None
+        self.int8 = Int8Matrix(self.weight) if int8 and self.adapted else None
         # Every pair's A beneath the other [Σr, in]; every B, times its scale, on the diagonal [out, Σr].
         self.down = kind.new_zeros(rank_row, kind.shape[1])
         self.up = kind.new_zeros(row, rank_row)
@@ -136,9 +140,14 @@ class Group:
                 self.down[pair.rank].copy_(pair.a)
                 self.up[pair.out, pair.rank].copy_(pair.b).mul_(pair.scale)
 
-    def forward(self, x_NI: Tensor, adapt: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x_NI: Tensor, adapt: bool, learn: bool) -> tuple[Tensor, Tensor | None]:
         """x W^T + Δ and, where adapted, the A products [N, Σr] that the backward needs."""
-        y_NO = functional.linear(x_NI, self.weight, self.bias)
+        if learn and self.int8 is not None:
+            y_NO = self.int8.forward(x_NI)
+            if self.bias is not None:
+                y_NO.add_(self.bias)
+        else:
+            y_NO = functional.linear(x_NI, self.weight, self.bias)
         if not (adapt and self.adapted):
             return y_NO, None
         low_NR = x_NI @ self.down.T
@@ -156,22 +165,25 @@ class Group:
         for pair in self.adapted:
             grads.append(grad_a[pair.rank].float())
             grads.append(grad_b[pair.out, pair.rank].float().mul_(pair.scale))
-        return (grad_NO @ self.weight).addmm_(grad_low_NR, self.down) if into_x else None
+        if not into_x:
+            return None
+        grad_NI = grad_NO @ self.weight if self.int8 is None else self.int8.backward(grad_NO)
+        return grad_NI.addmm_(grad_low_NR, self.down)
 
 
 class Layer:
     """One decoder layer taken over from a transformers module (with or without PEFT's LoRA inside)."""
 
-    def __init__(self, module: Any, shape: Shape) -> None:
+    def __init__(self, module: Any, shape: Shape, int8: bool = False) -> None:
         attention, mlp = module.self_attn, module.mlp
         self.shape = shape
         self.recompute = bool(getattr(module, "gradient_checkpointing", False))
         self.norm_in = module.input_layernorm.weight.data
         self.norm_mid = module.post_attention_layernorm.weight.data
-        self.qkv = Group([attention.q_proj, attention.k_proj, attention.v_proj])
-        self.o = Group([attention.o_proj])
-        self.gate_up = Group([mlp.gate_proj, mlp.up_proj])
-        self.down = Group([mlp.down_proj])
+        self.qkv = Group([attention.q_proj, attention.k_proj, attention.v_proj], int8)
+        self.o = Group([attention.o_proj], int8)
+        self.gate_up = Group([mlp.gate_proj, mlp.up_proj], int8)
+        self.down = Group([mlp.down_proj], int8)
         self.groups = (self.qkv, self.o, self.gate_up, self.down)
         # In the order in which the backward visits the groups.
         backwards = (self.down, self.gate_up, self.o, self.qkv)
@@ -190,21 +202,23 @@ class Layer:
         out, _ = self.forward(x_ND, where, adapt)
         return out
 
-    def forward(self, x_ND: Tensor, where: Layout, adapt: bool, keep: bool = False) -> tuple[Tensor, tuple[Any, ...]]:
-        """The layer's output and, with ``keep``, what the backward will need."""
+    def forward(
+        self, x_ND: Tensor, where: Layout, adapt: bool, learn: bool = False, keep: bool = False
+    ) -> tuple[Tensor, tuple[Any, ...]]:
+        """The layer's output and, with ``keep``, what the backward will need; ``learn`` admits 8-bit products."""
         shape = self.shape
         turned = (shape.heads + shape.kv_heads) * shape.head_size
         h_ND, inverse_in = _normalise(x_ND, self.norm_in, shape.epsilon)
-        qkv, low_qkv = self.qkv.forward(h_ND, adapt)
+        qkv, low_qkv = self.qkv.forward(h_ND, adapt, learn)
         qk = _rotate(qkv[:, :turned].unflatten(1, (-1, shape.head_size)), where)
         v = qkv[:, turned:].unflatten(1, (-1, shape.head_size))
         o_ND, probabilities = _attend(qk, v, where, shape, keep)
-        mixed, low_o = self.o.forward(o_ND, adapt)
+        mixed, low_o = self.o.forward(o_ND, adapt, learn)
         x2_ND = mixed.add_(x_ND)
         h2_ND, inverse_mid = _normalise(x2_ND, self.norm_mid, shape.epsilon)
-        gate_up, low_gu = self.gate_up.forward(h2_ND, adapt)
+        gate_up, low_gu = self.gate_up.forward(h2_ND, adapt, learn)
         gate, up = gate_up.chunk(2, dim=1)
-        y_ND, low_down = self.down.forward(functional.silu(gate).mul_(up), adapt)
+        y_ND, low_down = self.down.forward(functional.silu(gate).mul_(up), adapt, learn)
         y_ND.add_(x2_ND)
         if not keep:
             return y_ND, ()
@@ -243,7 +257,7 @@ class _LayerFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, layer: Layer, where: Layout, *parameters: nn.Parameter) -> Tensor:
-        out, kept = layer.forward(x_ND, where, adapt=True, keep=not layer.recompute)
+        out, kept = layer.forward(x_ND, where, adapt=True, learn=True, keep=not layer.recompute)
         ctx.layer, ctx.where = layer, where
         ctx.save_for_backward(*(kept or (x_ND,)))
         return out
@@ -253,7 +267,7 @@ class _LayerFunction(torch.autograd.Function):
         into_x: bool = ctx.needs_input_grad[0]
         kept = ctx.saved_tensors
         if ctx.layer.recompute:
-            _, kept = ctx.layer.forward(kept[0], ctx.where, adapt=True, keep=True)
+            _, kept = ctx.layer.forward(kept[0], ctx.where, adapt=True, learn=True, keep=True)
         grad_x, grad_parameters = ctx.layer.backward(grads[0], kept, ctx.where, into_x)
         return grad_x, None, None, *grad_parameters
 

@@ -3,7 +3,9 @@
 Everything that is learned in neuralforge is learned here. What varies is handed in: the network, the sequences, the
 schedule, where checkpoints go, what keeps pace with a clock. A step is: loss and gradients of the batch's
 micro-batches (side by side in lanes), their sum in order, clipping, AdamW (Loshchilov & Hutter 2019, arXiv
-1711.05101), a word to whoever listens.
+1711.05101), a word to whoever listens. Steps too small to keep every core busy are computed some at a time: a
+*round* takes the gradients of a few steps from the same weights and then applies them one after the other (delayed
+gradients: Langford, Smola & Zinkevich 2009, arXiv 0911.0491).
 
 Killed at any moment and started again, the loop ends with the same bits as if it had never stopped: the order of the
 data is a function of the seed, results do not depend on the number of lanes, and a checkpoint holds everything else.
@@ -40,6 +42,8 @@ SAVED = " Everything learned so far is saved."
 
 Pace = Callable[[int, int], int]
 Gradients = Callable[[int, dict[str, nn.Parameter]], None]
+# The micro-batches (indices of sequences) of each of its steps.
+Round = tuple[tuple[tuple[int, ...], ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class LoopSettings:
 
     Attributes:
         batch_size: sequences of one micro-step. accumulation: micro-steps to one optimiser step.
+        parallel_steps: steps of one round. int8: 8-bit products with frozen weights, see ``open_network``.
         steps: optimiser steps in all. scheduler: learning rate of each.
         loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+).
         gradient_scaling: scale an fp16 loss, less after each overflow.
@@ -62,6 +67,8 @@ class LoopSettings:
     scheduler: Scheduler
     batch_size: int = 8
     accumulation: int = 1
+    parallel_steps: int = 1
+    int8: bool = False
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     loraplus_lr_ratio: float = 1.0
@@ -88,17 +95,21 @@ def steps_per_epoch(sequences: int, batch_size: int, accumulation: int) -> int:
     return math.ceil(math.ceil(sequences / batch_size) / accumulation)
 
 
-def batches_from(
-    encoded: Sequence[Encoded], settings: LoopSettings, step: int
-) -> Iterator[tuple[int, tuple[tuple[int, ...], ...]]]:
-    """(epoch, micro-batches of one optimiser step) from ``step`` on, for ever."""
+def rounds_from(encoded: Sequence[Encoded], settings: LoopSettings, step: int) -> Iterator[Round]:
+    """The rounds from ``step`` (the first of a round) on, for ever; the last one of an epoch may be short."""
     lengths = [len(one.ids) for one in encoded]
-    per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
-    epoch, skip = divmod(step, per_epoch)
+    accumulation, together = settings.accumulation, settings.parallel_steps
+    epoch, skip = divmod(step, steps_per_epoch(len(encoded), settings.batch_size, accumulation))
     while True:
-        plan = plan_epoch(lengths, settings.batch_size, settings.micro_tokens, settings.seed, epoch).batches
-        for at in range(skip * settings.accumulation, len(plan), settings.accumulation):
-            yield epoch, tuple(micro for batch in plan[at : at + settings.accumulation] for micro in batch)
+        plan = plan_epoch(
+            lengths, settings.batch_size, settings.micro_tokens, settings.seed, epoch, together * accumulation
+        )
+        batches = plan.batches
+        steps = [
+            tuple(micro for batch in batches[at : at + accumulation] for micro in batch)
+            for at in range(skip * accumulation, len(batches), accumulation)
+        ]
+        yield from (tuple(steps[at : at + together]) for at in range(0, len(steps), together))
         epoch, skip = epoch + 1, 0
 
 
@@ -120,7 +131,7 @@ def run(
         validation: sequences for early stopping and the choice of the best weights; never the ones judged later.
         store: where checkpoints go; None keeps none.
         resume: go on from the newest good checkpoint in ``store``.
-        pace: called after each step with (steps done, steps planned); returns the steps to plan from now on.
+        pace: called after each round with (steps done, steps planned); returns the steps to plan from now on.
         gradients: called with each step's gradients before they are clipped.
 
     Raises:
@@ -129,7 +140,7 @@ def run(
     """
     named = trainable(base.model)
     parameters = list(named.values())
-    network = open_network(base)
+    network = open_network(base, settings.int8)
     optimiser = torch.optim.AdamW(
         _rate_groups(named, settings.loraplus_lr_ratio),
         lr=settings.scheduler.rate(0),
@@ -156,36 +167,38 @@ def run(
 
     base.model.train()
     per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
-    together = settings.batch_size * settings.accumulation if network.concurrent else 1
+    together = settings.batch_size * settings.accumulation * settings.parallel_steps if network.concurrent else 1
     with _interruptible() as asked_to_stop, lanes_for(together) as lanes:
-        source = batches_from(encoded, settings, state.step)
+        source = rounds_from(encoded, settings, state.step)
         while state.step < state.total and not stopped:
-            started = time.perf_counter()
-            _, micro_batches = next(source)
-            loss, tokens, norm = _step(
-                network, encoded, micro_batches, named, optimiser, settings, state, lanes, gradients
-            )
-            state.step += 1
-            state.tokens += tokens
-            losses.append((state.step, loss))
-            emit(
-                Step(
-                    step=state.step,
-                    steps=state.total,
-                    loss=loss,
-                    learning_rate=optimiser.param_groups[0]["lr"],
-                    tokens=state.tokens,
-                    tokens_per_second=tokens / (time.perf_counter() - started),
-                    gradient_norm=norm,
-                    memory=psutil.Process().memory_info().rss,
-                    epoch=state.step / per_epoch,
+            started, before = time.perf_counter(), state.step
+            scale = state.loss_scale if network.dtype == torch.float16 and settings.gradient_scaling else None
+            taken = []
+            for one in _gradients(network, encoded, next(source)[: state.total - before], parameters, lanes, scale):
+                norm = _update(one, named, optimiser, settings, state, gradients, scale)
+                state.step += 1
+                taken.append((state.step, one, norm, optimiser.param_groups[0]["lr"]))
+            network.refresh()
+            seconds = time.perf_counter() - started
+            speed = sum(one.tokens for _, one, _, _ in taken) / seconds
+            for step, one, norm, rate in taken:
+                state.tokens += one.tokens
+                losses.append((step, one.loss))
+                emit(
+                    Step(
+                        step=step,
+                        steps=state.total,
+                        loss=one.loss,
+                        learning_rate=rate,
+                        tokens=state.tokens,
+                        tokens_per_second=speed,
+                        gradient_norm=norm,
+                        memory=psutil.Process().memory_info().rss,
+                        epoch=step / per_epoch,
+                    )
                 )
-            )
-            if (
-                validation
-                and settings.eval_every
-                and (state.step % settings.eval_every == 0 or state.step == state.total)
-            ):
+            due = settings.eval_every and state.step // settings.eval_every > before // settings.eval_every
+            if validation and (due or (settings.eval_every and state.step == state.total)):
                 base.model.eval()
                 better = _validate(network, validation, lanes, state, emit)
                 base.model.train()
@@ -219,62 +232,80 @@ def run(
     return LoopResult(replace(state), stopped, tuple(losses))
 
 
-def _step(
+@dataclass(slots=True)
+class _StepGradients:
+    """What one step learned from: mean ``loss`` in nats per supervised token, tokens computed, gradients."""
+
+    loss: float
+    tokens: int
+    grads: list[torch.Tensor]
+
+
+def _gradients(
     network: Network,
     encoded: Sequence[Encoded],
-    micro_batches: Sequence[tuple[int, ...]],
+    steps: Round,
+    parameters: Sequence[nn.Parameter],
+    lanes: Lanes,
+    scale: float | None,
+) -> list[_StepGradients]:
+    """The gradients of every step of a round at the present weights, times ``scale`` where there is one."""
+    supervised = [sum(encoded[index].supervised for micro in step for index in micro) for step in steps]
+    tasks = [(number, micro) for number, step in enumerate(steps) for micro in step]
+
+    def work(task: tuple[int, tuple[int, ...]]) -> tuple[float, int, tuple[torch.Tensor, ...]]:
+        number, micro = task
+        batch = collate(encoded, micro)
+        loss = network.loss(batch)
+        weight = (1.0 if scale is None else scale) / supervised[number]
+        grads = torch.autograd.grad(loss * weight, parameters)
+        # Fused AdamW on a processor takes a gradient's memory for rows without gaps, whatever its strides say.
+        whole = tuple(grad.contiguous() for grad in grads)
+        return float(loss.detach()) / supervised[number], batch.tokens, whole
+
+    found = [_StepGradients(0.0, 0, []) for _ in steps]
+    for (number, _), (loss, tokens, grads) in zip(tasks, lanes.map(work, tasks), strict=True):
+        one = found[number]
+        one.loss += loss
+        one.tokens += tokens
+        if one.grads:
+            for total, grad in zip(one.grads, grads, strict=True):
+                total.add_(grad)
+        else:
+            one.grads = list(grads)
+    return found
+
+
+def _update(
+    one: _StepGradients,
     named: dict[str, nn.Parameter],
     optimiser: torch.optim.Optimizer,
     settings: LoopSettings,
     state: LoopState,
-    lanes: Lanes,
     watch: Gradients | None,
-) -> tuple[float, int, float]:
-    """One optimiser step; returns (nats per supervised token, tokens computed, gradient norm before clipping)."""
+    scale: float | None,
+) -> float:
+    """Apply one step's gradients; returns their norm before clipping."""
     parameters = list(named.values())
-    supervised = sum(encoded[index].supervised for micro in micro_batches for index in micro)
-    half = network.dtype == torch.float16 and settings.gradient_scaling
-    scale = (state.loss_scale if half else 1.0) / supervised
-
-    def work(micro: tuple[int, ...]) -> tuple[float, int, tuple[torch.Tensor, ...]]:
-        batch = collate(encoded, micro)
-        loss = network.loss(batch)
-        return float(loss.detach()), batch.tokens, torch.autograd.grad(loss * scale, parameters)
-
-    total, tokens = 0.0, 0
-    for parameter in parameters:
-        parameter.grad = None
-    for loss, count, grads in lanes.map(work, micro_batches):
-        total += loss
-        tokens += count
-        for parameter, grad in zip(parameters, grads, strict=True):
-            if parameter.grad is None:
-                parameter.grad = grad
-            else:
-                parameter.grad.add_(grad)
-    if half:
-        for parameter in parameters:
-            assert parameter.grad is not None
-            parameter.grad.div_(state.loss_scale)
+    for parameter, grad in zip(parameters, one.grads, strict=True):
+        parameter.grad = grad if scale is None else grad.div_(scale)
     if watch is not None:
         watch(state.step + 1, named)
     limit = settings.max_grad_norm or math.inf
     norm = float(nn.utils.clip_grad_norm_(parameters, limit, foreach=True))
-    if half and not math.isfinite(norm) and state.loss_scale > 1:
-        state.loss_scale /= 2  # an overflow of the scaled loss: skip this step, scale less from now on
-        return total / supervised, tokens, norm
-    if not (math.isfinite(total) and math.isfinite(norm)):
+    if scale is not None and not math.isfinite(norm) and scale > 1:
+        state.loss_scale = scale / 2  # an overflow of the scaled loss: skip this step, scale less from now on
+        return norm
+    if not (math.isfinite(one.loss) and math.isfinite(norm)):
         raise RunError(
-            f"The loss stopped being a finite number at step {state.step + 1} (loss {total / supervised}, gradient "
-            f"norm {norm}).",
+            f"The loss stopped being a finite number at step {state.step + 1} (loss {one.loss}, gradient norm {norm}).",
             "Lower --learning-rate, or train in --bf16 or fp32 instead of --fp16; the last checkpoint is intact.",
         )
     rate = settings.scheduler.stretched(state.total).rate(state.step)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["ratio"]
     optimiser.step()
-    network.refresh()
-    return total / supervised, tokens, norm
+    return norm
 
 
 def _validate(network: Network, validation: Sequence[Encoded], lanes: Lanes, state: LoopState, emit: Emit) -> bool:

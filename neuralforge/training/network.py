@@ -45,12 +45,17 @@ class Network(Protocol):
         """Per supervised token: negative log-likelihood [S] in nats, and the most likely token [S]."""
 
 
-def open_network(base: BaseModel) -> Network:
-    """The fastest network for ``base`` as it is now, adapters included."""
-    return FusedNetwork(base) if _fusible(base) else GenericNetwork(base)
+def open_network(base: BaseModel, int8: bool = False) -> Network:
+    """The fastest network for ``base`` as it is now, adapters included.
+
+    With ``int8``, ``loss`` and its gradient multiply with the frozen weights in 8-bit integers where the network can
+    (``training.int8``); ``scores`` never does.
+    """
+    return FusedNetwork(base, int8) if fusible(base) else GenericNetwork(base)
 
 
-def _fusible(base: BaseModel) -> bool:
+def fusible(base: BaseModel) -> bool:
+    """Whether ``base``, as it is now, computes what ``FusedNetwork`` computes."""
     model = causal(base)
     config = model.config
     if base.encoder_decoder or model.device.type != "cpu" or getattr(config, "model_type", "") not in FUSED_TYPES:
@@ -82,7 +87,7 @@ class FusedNetwork:
 
     concurrent = True
 
-    def __init__(self, base: BaseModel) -> None:
+    def __init__(self, base: BaseModel, int8: bool = False) -> None:
         model = causal(base)
         inner, config = model.model, model.config
         heads = config.num_attention_heads
@@ -91,7 +96,7 @@ class FusedNetwork:
         self.embed = inner.embed_tokens.weight.data
         self.dtype = self.embed.dtype
         self.rotary = inner.rotary_emb
-        self.layers = [fused_llama.Layer(layer, shape) for layer in inner.layers]
+        self.layers = [fused_llama.Layer(layer, shape, int8) for layer in inner.layers]
         self.norm = inner.norm
         self.head = model.get_output_embeddings().weight.data
         adapted = [index for index, layer in enumerate(self.layers) if layer.parameters]

@@ -194,8 +194,8 @@ def make_plan(
         sequences = selection.first(MEASURED)
     if not sequences or not held_out:
         raise DataError(f"No example fits into {length} tokens.", "Raise --max-length.")
-    batch = settings.batch_size * settings.gradient_accumulation
-    pulse = measure(trainer.base, sequences, settings.micro_tokens, batch)
+    batch = settings.step_sequences
+    pulse = measure(trainer.base, sequences, settings.micro_tokens, batch * settings.round_steps, bool(settings.int8))
     mean_length = sum(len(one.ids) for one in sequences) / len(sequences)
     step_seconds = batch * mean_length * pulse.train
     judging = _judging(config, held_out, pulse)

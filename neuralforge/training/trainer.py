@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from neuralforge.errors import DataError, UserError
 from neuralforge.files import write_text
 from neuralforge.models.base import BaseModel, causal
 from neuralforge.models.frugal import give_back, spare_memory
+from neuralforge.models.precision import multiplies_int8
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, silent
 from neuralforge.tokens.encoding import Encoded, EncodingReport, encode, encode_for_training
 from neuralforge.training.attach import ADAPTER, LoraSettings, attach, detach, save
-from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, batches_from, run, steps_per_epoch
+from neuralforge.training.loop import Gradients, LoopResult, LoopSettings, Pace, rounds_from, run, steps_per_epoch
+from neuralforge.training.network import fusible
 from neuralforge.training.schedule import Scheduler, Shape, WarmupScheduler
 
 Examples = str | Path | Iterable[Example]
@@ -36,6 +38,11 @@ class TrainSettings:
     """Everything about a training that is not data: see the fields of ``LoopSettings`` and ``LoraSettings``.
 
     Attributes:
+        batch_size: sequences to a step; None takes ``usual_batch`` of the base.
+        parallel_steps: steps whose gradients are taken side by side from the same weights and then applied one after
+            the other; None takes 2 where a step is a single sequence, else 1.
+        int8: multiply with frozen weights in 8-bit integers (``training.int8``); None does where the network can and
+            the processor gains, memory permitting.
         max_length: tokens of one sequence.
         learning_rate: peak; None takes ``usual_rate`` of the base.
         loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
@@ -48,8 +55,10 @@ class TrainSettings:
         max_steps: stop after so many steps, whatever ``epochs`` says; None for no bound.
     """
 
-    batch_size: int = 2
+    batch_size: int | None = None
     gradient_accumulation: int = 1
+    parallel_steps: int | None = None
+    int8: bool | None = None
     learning_rate: float | None = None
     loraplus_lr_ratio: float = 4.0
     scheduler: Shape = "cosine"
@@ -76,22 +85,37 @@ class TrainSettings:
         """Tokens computed in one pass of one lane."""
         return MICRO_TOKENS_LOW if self.low_memory else MICRO_TOKENS
 
+    @property
+    def step_sequences(self) -> int:
+        """Sequences to one optimiser step."""
+        return (self.batch_size or 1) * self.gradient_accumulation
+
+    @property
+    def round_steps(self) -> int:
+        """Optimiser steps computed side by side."""
+        return self.parallel_steps or (2 if self.step_sequences == 1 else 1)
+
+    def steps_per_epoch(self, sequences: int) -> int:
+        """Optimiser steps of one pass over ``sequences``."""
+        return steps_per_epoch(sequences, self.batch_size or 1, self.gradient_accumulation)
+
     def steps(self, sequences: int) -> int:
         """Optimiser steps that these settings take over ``sequences``."""
-        per_epoch = steps_per_epoch(sequences, self.batch_size, self.gradient_accumulation)
-        steps = per_epoch * self.epochs
+        steps = self.steps_per_epoch(sequences) * self.epochs
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def loop(self, steps: int, sequences: int, scheduler: Scheduler | None, fingerprint: str) -> LoopSettings:
         """The loop's settings for ``steps`` steps."""
         warmup = self.warmup_steps if self.warmup_steps is not None else round(self.warmup_ratio * steps)
         plain: Scheduler = WarmupScheduler(self.learning_rate or 1e-3, min(warmup, steps), steps, self.scheduler)
-        per_epoch = steps_per_epoch(sequences, self.batch_size, self.gradient_accumulation)
+        per_epoch = self.steps_per_epoch(sequences)
         return LoopSettings(
             steps=steps,
             scheduler=scheduler or plain,
-            batch_size=self.batch_size,
+            batch_size=self.batch_size or 1,
             accumulation=self.gradient_accumulation,
+            parallel_steps=self.round_steps,
+            int8=bool(self.int8),
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             loraplus_lr_ratio=self.loraplus_lr_ratio,
@@ -142,8 +166,6 @@ class LoRATrainer:
         if gradient_accumulation_steps is not None:
             settings["gradient_accumulation"] = gradient_accumulation_steps
         self.settings = _changed(TrainSettings(), settings)
-        if self.settings.learning_rate is None:
-            self.settings = replace(self.settings, learning_rate=usual_rate(model))
         modules = target_modules if isinstance(target_modules, str) else tuple(target_modules)
         self.lora = LoraSettings(
             rank, 2.0 * rank if alpha is None else alpha, dropout, modules, layers, use_rslora, use_dora
@@ -158,6 +180,7 @@ class LoRATrainer:
         detach(model)
         spare_memory(causal(model), self.settings.low_memory)
         attach(model, self.lora, self.settings.seed)
+        self.settings = _resolved(self.settings, model)
         if self.settings.gradient_checkpointing or self.settings.low_memory:
             # Our own layers ask the model; transformers' layers are told.
             inner = causal(model)
@@ -244,8 +267,8 @@ class LoRATrainer:
         if self.result is None:
             return set()
         settings = self.settings.loop(self.result.state.total, len(encoded), None, "")
-        steps = islice(batches_from(encoded, settings, 0), self.result.state.step)
-        return {index for _, micro_batches in steps for micro in micro_batches for index in micro}
+        steps = islice(chain.from_iterable(rounds_from(encoded, settings, 0)), self.result.state.step)
+        return {index for micro_batches in steps for micro in micro_batches for index in micro}
 
     def save_adapter(
         self, target: str | Path, manifest: Manifest | None = None, training_yaml: str | None = None
@@ -321,14 +344,40 @@ class LoRATrainer:
         )
 
 
-def usual_rate(base: BaseModel) -> float:
-    """A peak learning rate for LoRA on ``base``: 1.5e-3 at a width of 576, falling with the width.
+def usual_batch(base: BaseModel) -> int:
+    """Sequences to a step: one where the fused network keeps every core busy with it, else two.
 
-    On the default base, two sequences a step and B four times as fast; see ``benchmarks/RESULTS.md``. The optimum falls
-    about as 1/width (Yang et al. 2022, arXiv 2203.03466).
+    At equal tokens, one sequence a step beat two on every library tried; see ``benchmarks/RESULTS.md``.
+    """
+    return 1 if fusible(base) else 2
+
+
+def usual_rate(base: BaseModel, step_sequences: int) -> float:
+    """A peak learning rate for LoRA on ``base``, falling with its width.
+
+    On the default base (width 576), B four times as fast: 1e-3 for one sequence a step, 1.5e-3 for more; see
+    ``benchmarks/RESULTS.md``. The optimum falls about as 1/width (Yang et al. 2022, arXiv 2203.03466).
     """
     width = getattr(causal(base).config, "hidden_size", None) or 576
-    return 1.5e-3 * min(1.0, 576 / int(width))
+    return (1e-3 if step_sequences == 1 else 1.5e-3) * min(1.0, 576 / int(width))
+
+
+def _resolved(settings: TrainSettings, base: BaseModel) -> TrainSettings:
+    """What was left to choose, chosen for ``base`` with its adapter and for this machine.
+
+    Raises:
+        UserError: ``int8`` where it cannot be had.
+    """
+    able = fusible(base) and causal(base).dtype in (torch.bfloat16, torch.float32)
+    if settings.int8 and not able:
+        raise UserError(
+            "8-bit products (int8) are for Llama-shaped bases on a processor, in bf16 or fp32, with plain LoRA.",
+            "Leave training.int8 at auto.",
+        )
+    int8 = able and multiplies_int8() and not settings.low_memory if settings.int8 is None else settings.int8
+    settings = replace(settings, batch_size=settings.batch_size or usual_batch(base), int8=int8)
+    rate = settings.learning_rate or usual_rate(base, settings.step_sequences)
+    return replace(settings, learning_rate=rate)
 
 
 def _changed(settings: TrainSettings, changes: dict[str, Any]) -> TrainSettings:

@@ -180,7 +180,7 @@ def _train_judge_pack(
         resume=latest is not None,
         pace=pace,
         gradients=gradients,
-        fingerprint=_fingerprint(config, base, material),
+        fingerprint=_fingerprint(config, trainer, material),
     )
     run.update(phase="judge")
     judged = [split.held_out[index] for index in plan.held_out]
@@ -252,6 +252,8 @@ def _trainer(config: TrainConfig, emit: Emit) -> tuple[LoRATrainer, BaseModel]:
         emit=emit,
         batch_size=one.batch_size,
         gradient_accumulation=one.gradient_accumulation,
+        parallel_steps=one.parallel_steps,
+        int8=None if one.int8 == "auto" else one.int8 == "on",
         learning_rate=one.learning_rate,
         loraplus_lr_ratio=one.loraplus_lr_ratio,
         scheduler=one.scheduler,
@@ -331,14 +333,15 @@ def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
     return config.model_copy(update={"run": config.run.model_copy(update=shown)})
 
 
-def _fingerprint(config: TrainConfig, base: BaseModel, material: Material) -> str:
-    """Digest of everything that decides the weights: settings, examples, base and its type."""
+def _fingerprint(config: TrainConfig, trainer: LoRATrainer, material: Material) -> str:
+    """Digest of everything that decides the weights: settings, examples, base, and how this machine computes."""
     from neuralforge.models.base import causal
 
     digest = hashlib.sha256()
     settings = config.model_dump(mode="json", exclude={"run", "evaluation"})
     digest.update(json.dumps(settings, sort_keys=True).encode())
-    digest.update(f"{base.digest} {causal(base).dtype}".encode())
+    base = trainer.base
+    digest.update(f"{base.digest} {causal(base).dtype} {trainer.settings.int8}".encode())
     for example in material.split.train:
         digest.update(json.dumps(example.to_json(), sort_keys=True).encode())
     return digest.hexdigest()

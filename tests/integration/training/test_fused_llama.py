@@ -109,9 +109,9 @@ def reference(base: BaseModel, encoded: list[Encoded]) -> Learned:
     return Learned(float(nll.sum().detach()), dict(zip(named, grads, strict=True)), nll.detach())
 
 
-def ours(base: BaseModel, encoded: list[Encoded]) -> Learned:
+def ours(base: BaseModel, encoded: list[Encoded], int8: bool = False) -> Learned:
     """All sequences packed."""
-    network = open_network(base)
+    network = open_network(base, int8)
     assert isinstance(network, FusedNetwork)
     batch = collate(encoded, range(len(encoded)))
     named = trainable(base.model)
@@ -160,16 +160,31 @@ def test_in_fp32_the_difference_is_rounding(model: str) -> None:
     same(ours(base, encoded), reference(base, encoded), 1e-4)
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("adapter", ["all", "upper layers", "feed-forward"])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16], ids=str)
+def test_eight_bits_learn_nearly_the_same_and_are_never_judged_by(model: str, adapter: str, kind: torch.dtype) -> None:
+    base = make(model, ADAPTERS[adapter], kind)
+    encoded = sequences(3, (50, 21, 64))
+    exact, rough = ours(base, encoded), ours(base, encoded, int8=True)
+    assert rough.loss != exact.loss
+    assert rough.loss == pytest.approx(exact.loss, rel=0.03)
+    assert torch.equal(rough.nll, exact.nll)
+    for name, grad in exact.grads.items():
+        assert functional.cosine_similarity(grad.flatten(), rough.grads[name].flatten(), dim=0) > 0.97, name
+
+
+@pytest.mark.parametrize("int8", [False, True], ids=["exact", "int8"])
 @pytest.mark.parametrize("adapter", ["all", "upper layers", "two modules"])
-def test_recomputing_changes_no_bit(adapter: str) -> None:
+def test_recomputing_changes_no_bit(adapter: str, int8: bool) -> None:
     base = make("llama", ADAPTERS[adapter], torch.float32)
     encoded = sequences(1, (40, 17, 9))
-    kept = ours(base, encoded)
+    kept = ours(base, encoded, int8)
     causal(base).gradient_checkpointing_enable({"use_reentrant": False})
     network = open_network(base)
     assert isinstance(network, FusedNetwork)
     assert all(layer.recompute for layer in network.layers)
-    again = ours(base, encoded)
+    again = ours(base, encoded, int8)
     assert again.loss == kept.loss
     assert all(torch.equal(again.grads[name], grad) for name, grad in kept.grads.items())
 

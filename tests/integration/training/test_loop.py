@@ -16,12 +16,14 @@ from neuralforge.errors import Interrupted, RunError
 from neuralforge.models.base import BaseModel
 from neuralforge.runs.checkpoints import Checkpoint, CheckpointStore
 from neuralforge.runs.events import Evaluated, Event, Note, Step
+from neuralforge.tokens.batching import collate
 from neuralforge.tokens.encoding import Encoded, encode
 from neuralforge.training import lanes as lanes_module
 from neuralforge.training import loop
 from neuralforge.training.attach import LoraSettings, attach
 from neuralforge.training.checkpoint import ADAPTER, OPTIMISER, trainable
-from neuralforge.training.loop import LoopResult, LoopSettings, batches_from, run, steps_per_epoch
+from neuralforge.training.loop import LoopResult, LoopSettings, rounds_from, run, steps_per_epoch
+from neuralforge.training.network import open_network
 from neuralforge.training.schedule import ConstantScheduler, CosineScheduler
 from neuralforge.training.scoring import score
 from tests.tiny import ARCHITECTURES, tiny_base
@@ -32,6 +34,8 @@ EXAMPLES = [
 SETTINGS = LoopSettings(
     steps=9, scheduler=CosineScheduler(5e-3, 2, 9), batch_size=4, micro_tokens=80, checkpoint_every=0.0, fingerprint="f"
 )
+# Rounds of three steps, computed as on a machine with fast 8-bit products.
+ROUNDS = replace(SETTINGS, steps=11, batch_size=1, parallel_steps=3, int8=True)
 
 
 class Killed(Exception):
@@ -96,15 +100,16 @@ def trained(architecture: str = "llama", settings: LoopSettings = SETTINGS, **op
 
 @pytest.mark.parametrize("stops", [(1,), (4,), (9,), (2, 3, 7), (5, 5, 8)])
 @pytest.mark.parametrize("kind", [CheckpointStore, Sparse])
+@pytest.mark.parametrize("settings", [SETTINGS, ROUNDS], ids=["steps", "rounds"])
 def test_killed_and_resumed_it_ends_with_the_same_bits(
-    stops: tuple[int, ...], kind: type[CheckpointStore], tmp_path: Path
+    stops: tuple[int, ...], kind: type[CheckpointStore], settings: LoopSettings, tmp_path: Path
 ) -> None:
     whole, torn = kind(tmp_path / "whole"), kind(tmp_path / "torn")
-    expected = weights(trained(store=whole))
+    expected = weights(trained(settings=settings, store=whole))
     for stop in stops:
         with pytest.raises(Killed):
-            trained(store=torn, resume=True, emit=killer(stop))
-    assert same(weights(trained(store=torn, resume=True)), expected)
+            trained(settings=settings, store=torn, resume=True, emit=killer(stop))
+    assert same(weights(trained(settings=settings, store=torn, resume=True)), expected)
     assert bits(torn) == bits(whole)
 
 
@@ -155,10 +160,33 @@ def test_asked_to_stop_it_saves_and_goes_on_with_the_same_bits(number: signal.Si
 
 
 @pytest.mark.parametrize("lanes", [2, 3])
-def test_lanes_change_no_bit(lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = weights(trained())
+@pytest.mark.parametrize("settings", [SETTINGS, ROUNDS], ids=["steps", "rounds"])
+def test_lanes_change_no_bit(lanes: int, settings: LoopSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = weights(trained(settings=settings))
     monkeypatch.setattr(lanes_module, "cores", lambda: lanes)
-    assert same(weights(trained()), one)
+    assert same(weights(trained(settings=settings)), one)
+
+
+def test_the_steps_of_a_round_learn_from_the_same_weights_and_are_applied_in_turn() -> None:
+    """By hand, with the plain AdamW; the loop's own is fused."""
+    rows = encoded()
+    settings = replace(SETTINGS, steps=2, batch_size=1, parallel_steps=2, max_grad_norm=0)
+    by_hand, (steps,) = fresh(), [next(rounds_from(rows, settings, 0))]
+    named = trainable(by_hand.model)
+    network = open_network(by_hand)
+    optimiser = torch.optim.AdamW(list(named.values()), weight_decay=0.0, foreach=False)
+    gradients = []
+    for ((index,),) in steps:
+        loss = network.loss(collate(rows, [index])) / rows[index].supervised
+        gradients.append(torch.autograd.grad(loss, list(named.values())))
+    for number, found in enumerate(gradients):
+        for parameter, grad in zip(named.values(), found, strict=True):
+            parameter.grad = grad
+        optimiser.param_groups[0]["lr"] = settings.scheduler.stretched(2).rate(number)
+        optimiser.step()
+    ours = trained(settings=settings)
+    for name, value in weights(ours).items():
+        torch.testing.assert_close(value, named[name].detach(), rtol=1e-5, atol=1e-7)
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_goes_on(tmp_path: Path) -> None:
@@ -263,7 +291,7 @@ def test_without_patience_it_goes_on_to_the_end() -> None:
     assert result.state.step == 24
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5, 7])
+@pytest.mark.parametrize("stop", [1, 3, 4, 5])
 def test_validated_runs_resume_with_the_same_bits(stop: int, tmp_path: Path) -> None:
     whole, torn = CheckpointStore(tmp_path / "whole"), CheckpointStore(tmp_path / "torn")
     one, first, _ = validated(whole)
@@ -333,6 +361,8 @@ def test_what_can_be_memorised_is_learned(architecture: str) -> None:
         {"loraplus_lr_ratio": 4.0},
         {"batch_size": 3},
         {"accumulation": 2},
+        {"parallel_steps": 2},
+        {"int8": True},
         {"seed": 1},
         {"steps": 8},
     ],
@@ -376,17 +406,24 @@ def test_accumulation_adds_up_to_the_larger_batch() -> None:
             torch.testing.assert_close(grad, first[0][1][name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("batch_size", "accumulation"), [(1, 1), (4, 1), (3, 2), (2, 5), (20, 1)])
-def test_an_epoch_is_the_same_wherever_one_starts_in_it(batch_size: int, accumulation: int) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "together"),
+    [(1, 1, 1), (4, 1, 1), (3, 2, 1), (2, 5, 1), (20, 1, 1), (1, 1, 2), (1, 1, 3), (2, 2, 2), (3, 1, 20)],
+)
+def test_an_epoch_is_the_same_wherever_one_starts_in_it(batch_size: int, accumulation: int, together: int) -> None:
     rows = encoded()
-    settings = replace(SETTINGS, batch_size=batch_size, accumulation=accumulation)
-    source = batches_from(rows, settings, 0)
-    whole = [next(source) for _ in range(2 * steps_per_epoch(len(rows), batch_size, accumulation))]
-    for start in range(len(whole)):
-        assert next(batches_from(rows, settings, start)) == whole[start]
-    for epoch in (0, 1):
-        flat = [index for at, micros in whole if at == epoch for micro in micros for index in micro]
-        assert sorted(flat) == list(range(len(rows)))
+    settings = replace(SETTINGS, batch_size=batch_size, accumulation=accumulation, parallel_steps=together)
+    per_epoch = steps_per_epoch(len(rows), batch_size, accumulation)
+    source, step = rounds_from(rows, settings, 0), 0
+    for _ in (0, 1):
+        seen: list[int] = []
+        for _ in range(-(-per_epoch // together)):
+            steps = next(source)
+            assert steps == next(rounds_from(rows, settings, step))
+            seen += [index for micros in steps for micro in micros for index in micro]
+            step += len(steps)
+        assert sorted(seen) == list(range(len(rows)))
+    assert step == 2 * per_epoch
 
 
 def test_what_is_told_about_a_step_is_so() -> None:

@@ -127,7 +127,7 @@ def test_saving_memory_changes_what_is_learned_by_rounding_only(architecture: st
         for module in base.model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        trainer = LoRATrainer(base, rank=2, epochs=1, **options)
+        trainer = LoRATrainer(base, rank=2, epochs=1, int8=False, **options)
         found.append([loss for _, loss in trainer.train(rows, batch_size=4).losses])
     assert found[0] == pytest.approx(found[1], rel=1e-3)
 
@@ -143,12 +143,34 @@ def test_a_second_trainer_starts_from_the_plain_base() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"fp16": True, "bf16": True}, {"epoch": 3}, {"target_modules": ["nothing"]}, {"layers": 9}], ids=str
+    "options",
+    [
+        {"fp16": True, "bf16": True},
+        {"epoch": 3},
+        {"target_modules": ["nothing"]},
+        {"layers": 9},
+        {"int8": True, "use_dora": True},
+        {"int8": True, "fp16": True},
+    ],
+    ids=str,
 )
 def test_settings_that_cannot_be_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError) as failure:
         LoRATrainer(tiny_base("llama"), **options)
     assert failure.value.hint
+
+
+def test_batch_rate_and_rounds_are_chosen_together() -> None:
+    """One sequence a step, two of them at a time, where the fused network runs; else two sequences a step."""
+    for options, batch, together, rate in (
+        ({}, 1, 2, 1e-3),
+        ({"dropout": 0.1}, 2, 1, 1.5e-3),
+        ({"batch_size": 8}, 8, 1, 1.5e-3),
+        ({"gradient_accumulation": 4}, 1, 1, 1.5e-3),
+        ({"parallel_steps": 1, "learning_rate": 0.5}, 1, 1, 0.5),
+    ):
+        settings = LoRATrainer(tiny_base("llama"), **options).settings
+        assert (settings.batch_size, settings.round_steps, settings.learning_rate) == (batch, together, rate)
 
 
 def test_nothing_to_train_on_is_refused() -> None:

@@ -414,7 +414,7 @@ def test_too_little_memory_is_said_and_the_run_can_go_on(
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("neuralforge.training.loop._step", greedy)
+        patch.setattr("neuralforge.training.loop._update", greedy)
         with pytest.raises(RunError) as caught:
             train(settings())
     assert "--low-memory" in caught.value.hint

@@ -47,6 +47,15 @@ def test_sequences_of_like_length_are_batched_together() -> None:
     assert all(len({lengths[index] for micro in batch for index in micro}) == 1 for batch in plan.batches)
 
 
+def test_batches_computed_side_by_side_are_of_like_length() -> None:
+    lengths = [10, 500] * 32 + [10]
+    plan = plan_epoch(lengths, 1, 4096, 0, 0, together=2)
+    pairs = list(zip(plan.batches[0:64:2], plan.batches[1:64:2], strict=True))
+    # An odd number of short ones in each of the two windows leaves one unlike pair there.
+    assert sum(lengths[one[0][0]] != lengths[two[0][0]] for one, two in pairs) <= 2
+    assert len(plan.batches) == 65
+
+
 def test_rows_stand_one_before_their_targets() -> None:
     one = Encoded(np.array([5, 6, 7], dtype=np.int32), np.array([False, False, True]), 0, "a")
     two = Encoded(np.array([8, 9], dtype=np.int32), np.array([False, True]), 1, "b")
