@@ -48,7 +48,7 @@ MEASURED = 200
 # (measured: 1.16 with low_memory, about 1.2 in five minutes, somewhat more in fifteen).
 GROWTH = 1.2
 # Completions that are written out when time is short, and tokens of each.
-FEW_WRITTEN, SHORT_COMPLETION = 12, 24
+FEW_WRITTEN, SHORT_COMPLETION = 8, 24
 # One decoding step costs about as much as so many tokens of a long forward pass, and so many more for each row
 # (measured: 51, 58, 78 and 134 tokens for 1, 2, 4 and 12 rows).
 DECODING, DECODING_ROW = 45, 8

@@ -26,6 +26,7 @@ CPU_FLAGS = {
     "avx2": "AVX2",
     "avx512f": "AVX-512",
     "avx512_bf16": "AVX-512 BF16",
+    "avx512_vnni": "AVX-512 VNNI (8-bit products)",
     "avx512_fp16": "AVX-512 FP16",
     "amx_bf16": "AMX BF16",
     "asimd": "NEON",
