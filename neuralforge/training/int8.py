@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 LEVELS = 127
+ROWS = 128
 
 
 class Int8Matrix:
@@ -25,20 +26,31 @@ class Int8Matrix:
     """
 
     def __init__(self, weight_OI: Tensor) -> None:
-        self.values_OI, scale_O1 = _rows_to_int8(weight_OI)
+        self.values_OI = torch.empty_like(weight_OI, dtype=torch.int8)
+        self.scale_O = weight_OI.new_empty(len(weight_OI))
+        # Some rows at a time: large temporaries between lasting blocks leave a heap full of holes.
+        for rows in torch.arange(len(weight_OI)).split(ROWS):
+            values_OI, scale_O1 = _rows_to_int8(weight_OI[rows[0] : rows[-1] + 1])
+            self.values_OI[rows[0] : rows[-1] + 1] = values_OI
+            self.scale_O[rows[0] : rows[-1] + 1] = scale_O1.squeeze(1)
         self.values_IO = self.values_OI.T
-        self.scale_O = scale_O1.squeeze(1)
 
     def forward(self, x_NI: Tensor) -> Tensor:
         """x W^T: [N, in] → [N, out]."""
-        values_NI, scale_N1 = _rows_to_int8(x_NI)
-        y_NO = torch._int_mm(values_NI, self.values_IO).to(x_NI.dtype)
-        return y_NO.mul_(scale_N1).mul_(self.scale_O)
+        return _product(x_NI, self.values_IO).mul_(self.scale_O)
 
     def backward(self, grad_NO: Tensor) -> Tensor:
         """∂ W: [N, out] → [N, in], the gradient for x."""
-        values_NO, scale_N1 = _rows_to_int8(grad_NO * self.scale_O)
-        return torch._int_mm(values_NO, self.values_OI).to(grad_NO.dtype).mul_(scale_N1)
+        return _product(grad_NO * self.scale_O, self.values_OI)
+
+
+def _product(x_NM: Tensor, values_MK: Tensor) -> Tensor:
+    """x times integers, in x's type; some rows at a time, so that what is 32 bits wide on the way stays small."""
+    y_NK = x_NM.new_empty(x_NM.shape[0], values_MK.shape[1])
+    for x_RM, y_RK in zip(x_NM.split(ROWS), y_NK.split(ROWS), strict=True):
+        values_RM, scale_R1 = _rows_to_int8(x_RM)
+        y_RK.copy_(torch._int_mm(values_RM, values_MK)).mul_(scale_R1)
+    return y_NK
 
 
 def _rows_to_int8(x_NM: Tensor) -> tuple[Tensor, Tensor]:
