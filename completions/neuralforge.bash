@@ -4,12 +4,12 @@ _neuralforge() {
     local path=top word children= flags= valued= current_is=word IFS=$' \t\n'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$path" in
-            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
+            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|generate|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
             models|config|adapters|completion) case "$word" in -*) ;; *) path="$path $word" ;; esac ;;
         esac
     done
     case "$path" in
-        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
+        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train generate config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
             flags="--version -h --help" ;;
         'extract-dataset') children="" valued="--git-repo --output -o --languages --since --until --paths --max-examples --secrets"
             flags="--git-repo --output -o --languages --since --until --paths --max-examples --mid-line --secrets --json -h --help" ;;
@@ -33,6 +33,8 @@ _neuralforge() {
             flags="--data --save --vocab-size --min-frequency --skip-bad --json -h --help" ;;
         'train') children="" valued="--from-git --dataset --source --eval-file --languages --since --until --paths --pattern --max-examples --max-length --base --device --name --rank --alpha --dropout --target-modules --layers --learning-rate --scheduler --epochs --batch-size --gradient-accumulation --seed --budget --config --preset --output --checkpoint-dir --resume --tensorboard --log-level"
             flags="--from-git --dataset --source --eval-file --languages --since --until --paths --pattern --max-examples --max-length --skip-bad --no-skip-bad --base --device --name --rank --alpha --dropout --target-modules --layers --rslora --no-rslora --dora --no-dora --learning-rate --scheduler --epochs --batch-size --gradient-accumulation --gradient-checkpointing --no-gradient-checkpointing --fp16 --bf16 --completion-only-loss --seed --low-memory --no-low-memory --budget --config --preset --output --checkpoint-dir --resume --dry-run --interactive --force --tensorboard --wandb --log-level --debug --profile-memory --track-gradients --json -h --help" ;;
+        'generate') children="" valued="--prompt --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype"
+            flags="--prompt --interactive --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype --json -h --help" ;;
         'config') children="show validate presets" valued=""
             flags="-h --help" ;;
         'config show') children="" valued="--config --preset --set"

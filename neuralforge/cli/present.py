@@ -30,6 +30,14 @@ def line(text: object = "") -> None:
     typer.echo(_encodable(clean(text), sys.stdout.encoding))
 
 
+def flow(text: str) -> None:
+    """Write a piece of text to stdout at once: as it is into a file or pipe, harmless on a terminal."""
+    if sys.stdout.isatty():
+        text = "".join(part if part in ("\n", "\t") else clean(part) for part in re.split(r"([\n\t])", text))
+    typer.echo(_encodable(text, sys.stdout.encoding), nl=False)
+    sys.stdout.flush()
+
+
 def note(text: object) -> None:
     """Print one line beside the result, to stderr."""
     typer.echo(_encodable(clean(text), sys.stderr.encoding), err=True)

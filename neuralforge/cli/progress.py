@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 from neuralforge.cli.present import clean, duration, size
-from neuralforge.runs.events import Emit, Evaluated, Event, Finished, Note, Phase, Progress, Step
+from neuralforge.runs.events import Emit, Evaluated, Event, Finished, Grown, Note, Phase, Progress, Step
 
 QUIET_SECONDS = 5.0
 LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
@@ -55,6 +55,8 @@ class PlainView:
             case Phase():
                 self.phase, self.began, self.said = event.name, now, now
                 self.write(f"{event.name}: {event.detail}" if event.detail else event.name)
+            case Grown():
+                self.write(f"{self.phase}: {figures(event)}")
             case Finished():
                 return
             case Progress() | Step() | Evaluated():
@@ -117,7 +119,7 @@ class LiveView:
                 if self.task is not None:
                     done, total = extent(event)
                     self.bars.update(self.task, completed=done, total=total, figures=clean(figures(event)))
-            case Evaluated():
+            case Evaluated() | Grown():
                 if self.threshold <= LEVELS["INFO"]:
                     self.console.print(f"        {clean(figures(event))}", style="dim")
             case Finished():
@@ -150,6 +152,11 @@ def figures(event: Event) -> str:
             return f"step {event.step}/{event.steps}, loss {event.loss:.3f}, {speed}, {size(event.memory)}"
         case Evaluated():
             return f"step {event.step}: held-out loss {event.loss:.3f}" + (" (best so far)" if event.best else "")
+        case Grown():
+            parameters = f"{event.parameters_before:,} -> {event.parameters_after:,} parameters"
+            return (
+                f"step {event.step}: layer {event.layer} grew {event.width_before} -> {event.width_after}, {parameters}"
+            )
         case Progress():
             amount = f"{event.done:,}/{event.total:,}" if event.total is not None else f"{event.done:,}"
             return f"{amount} {event.unit}" + (f", {event.detail}" if event.detail else "")

@@ -1,4 +1,4 @@
-"""Continue prompts: batched, with a key-value cache, greedy unless a temperature is given.
+"""Continue prompts: batched or as a stream, with a key-value cache, greedy unless told otherwise.
 
 One loop serves decoder-only models (prompts padded on the left, so that the newest token is last in every row) and
 encoder-decoder models (the prompt goes to the encoder, the decoder starts from its start token). Rows that have
@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from neuralforge.errors import DataError, UserError
 from neuralforge.models.base import BaseModel, causal
+from neuralforge.models.sampling import Chooser, Sampling
 
 if TYPE_CHECKING:
     import torch
 
 OnTokens = Callable[[Mapping[int, int]], None]
+GREEDY = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,7 @@ def generate(
     *,
     max_new_tokens: int | Sequence[int],
     stop: Sequence[int] = (),
-    temperature: float = 0.0,
-    seed: int | None = None,
+    sampling: Sampling = GREEDY,
     on_tokens: OnTokens | None = None,
     batch_size: int = 16,
 ) -> list[list[int]]:
@@ -53,8 +54,7 @@ def generate(
         prompts: token ids, none empty, of any lengths.
         max_new_tokens: the most tokens a completion may have, for all prompts or for each.
         stop: token ids that end a completion, besides the end of text; they are not part of it.
-        temperature: 0 takes the likeliest token; above 0 draws from softmax(logits / temperature).
-        seed: makes drawing repeatable; prompt number i uses its own stream made of ``seed`` and i.
+        sampling: how each token is chosen.
         on_tokens: called after every step with {prompt number: its new token}; an ending token is reported too.
         batch_size: prompts that run together; those of like length do.
 
@@ -63,21 +63,22 @@ def generate(
 
     Raises:
         DataError: an empty prompt, a token id outside the model, or more tokens than the model has positions for.
-        UserError: a negative temperature, count or batch size.
+        UserError: a negative count or batch size.
     """
     import torch
 
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
-    if len(limits) != len(prompts) or min(limits, default=0) < 0 or temperature < 0 or batch_size < 1:
+    if len(limits) != len(prompts) or min(limits, default=0) < 0 or batch_size < 1:
         raise UserError(
-            "Generation needs a max_new_tokens >= 0 for each prompt, temperature >= 0 and batch_size >= 1.",
+            "Generation needs a max_new_tokens >= 0 for each prompt and batch_size >= 1.",
             "Correct the argument.",
         )
     model = causal(base)
     _check(base, prompts, limits)
     ending = frozenset(stop) | {base.tokenizer.eos_token_id}
     completions: list[list[int]] = [[] for _ in prompts]
-    chooser = _Chooser(temperature, seed)
+    chooser = Chooser(sampling)
+    seen = [_before(base, prompt) for prompt in prompts]
     wanted = (number for number, limit in enumerate(limits) if limit)
     order = sorted(wanted, key=lambda number: (len(prompts[number]), number))
     with torch.inference_mode(), _evaluating(model):
@@ -85,18 +86,84 @@ def generate(
             numbers = order[first : first + batch_size]
             run = _Run.begin(model, [prompts[number] for number in numbers], numbers, base)
             while True:
-                fresh = chooser.choose(run.logits_BV, run.numbers)
+                fresh = chooser.choose(run.logits_BV, run.numbers, dict(enumerate(seen)))
                 if on_tokens is not None:
                     on_tokens(dict(zip(run.numbers, fresh, strict=True)))
                 going = [row for row, token in enumerate(fresh) if token not in ending]
                 for row in going:
                     completions[run.numbers[row]].append(fresh[row])
+                    seen[run.numbers[row]].append(fresh[row])
                 going = [row for row in going if len(completions[run.numbers[row]]) < limits[run.numbers[row]]]
                 if not going:
                     break
                 run.keep(going)
                 run.advance([fresh[row] for row in going])
     return completions
+
+
+def stream(
+    base: BaseModel, prompt: Sequence[int], *, max_new_tokens: int, sampling: Sampling = GREEDY
+) -> Iterator[int]:
+    """The tokens of one completion as they are chosen, up to the tokenizer's end of text (not among them).
+
+    Raises:
+        DataError: see ``generate``.
+    """
+    import torch
+
+    _check(base, [prompt], [max_new_tokens])
+    model, chooser, seen = causal(base), Chooser(sampling), _before(base, prompt)
+    with _evaluating(model):
+        with torch.inference_mode():
+            run = _Run.begin(model, [prompt], [0], base)
+        for number in range(max_new_tokens):
+            (token,) = chooser.choose(run.logits_BV, run.numbers, {0: seen})
+            if token == base.tokenizer.eos_token_id:
+                return
+            yield token
+            seen.append(token)
+            if number + 1 < max_new_tokens:
+                with torch.inference_mode():  # not over the yield: it would be on in the reader's code, too
+                    run.advance([token])
+
+
+def _before(base: BaseModel, prompt: Sequence[int]) -> list[int]:
+    """What counts as written before the first new token; an encoder-decoder's answer begins with nothing."""
+    return [] if base.encoder_decoder else list(prompt)
+
+
+def stream_text(
+    tokens: Iterable[int], decode: Callable[[Sequence[int]], str], stop: Sequence[str] = ()
+) -> Iterator[str]:
+    """The text of ``tokens`` in pieces, as soon as each is certain; it ends before the first of ``stop`` in it.
+
+    Held back are the bytes of a character that is not whole yet, and what may be the beginning of a stop.
+
+    >>> spell = lambda ids: "".join(map(chr, ids))
+    >>> list(stream_text(map(ord, "a = 1\n\nb"), spell, stop=["\n\n"]))
+    ['a', ' ', '=', ' ', '1']
+    """
+    ids: list[int] = []
+    text, told = "", 0
+    for token in tokens:
+        ids.append(token)
+        text = decode(ids)
+        ends = [at for at in (text.find(one) for one in stop) if at >= 0]
+        if ends:
+            yield from filter(None, [text[told : min(ends)]])
+            return
+        whole = text.removesuffix("\ufffd")
+        sure = len(whole) - max((_overlap(whole, one) for one in stop), default=0)
+        if sure > told:
+            yield whole[told:sure]
+            told = sure
+    if text[told:]:
+        yield text[told:]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Characters at the end of ``text`` with which ``stop`` begins."""
+    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)
 
 
 def context_length(base: BaseModel) -> int | None:
@@ -131,36 +198,6 @@ def _evaluating(model: Any) -> Iterator[None]:
         yield
     finally:
         model.train(training)
-
-
-class _Chooser:
-    """Picks each row's next token; one random stream a prompt, so that the batch's make-up does not matter."""
-
-    def __init__(self, temperature: float, seed: int | None) -> None:
-        self.temperature, self.seed = temperature, seed
-        self.streams: dict[int, torch.Generator] = {}
-
-    def choose(self, logits_BV: torch.Tensor, numbers: Sequence[int]) -> list[int]:
-        if self.temperature == 0:
-            return [int(token) for token in logits_BV.argmax(dim=-1).tolist()]
-        shares_BV = (logits_BV.float() / self.temperature).softmax(dim=-1).cpu()
-        return [
-            int(shares.multinomial(1, generator=self._stream(number)))
-            for shares, number in zip(shares_BV, numbers, strict=True)
-        ]
-
-    def _stream(self, number: int) -> torch.Generator:
-        import torch
-
-        if number not in self.streams:
-            stream = torch.Generator()
-            if self.seed is None:
-                stream.seed()
-            else:
-                # Odd multiplier: distinct prompts and seeds get distinct 63-bit states.
-                stream.manual_seed((self.seed * 0x9E3779B97F4A7C15 + number) % (1 << 63))
-            self.streams[number] = stream
-        return self.streams[number]
 
 
 @dataclass

@@ -52,6 +52,25 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Grown:
+    """A layer of the model became wider at ``step``.
+
+    ``parameters_*`` count the whole model; ``dormant`` and ``effective_rank`` are the layer's shares of
+    ``models.arbor.utilisation``, ``improvement`` the share by which the loss had fallen since the look before.
+    """
+
+    step: int
+    layer: int
+    width_before: int
+    width_after: int
+    parameters_before: int
+    parameters_after: int
+    dormant: float
+    effective_rank: float
+    improvement: float
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A sentence worth showing; ``level`` is ``info``, ``warning`` or ``debug``."""
 
@@ -67,7 +86,7 @@ class Finished:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-Event = Phase | Progress | Step | Evaluated | Note | Finished
+Event = Phase | Progress | Step | Evaluated | Grown | Note | Finished
 Emit = Callable[[Event], None]
 
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from neuralforge.errors import RunError
-from neuralforge.runs.events import Evaluated, Event, Finished, Note, Phase, Progress, Step
+from neuralforge.runs.events import Event, Finished
 
-_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Phase, Progress, Step, Evaluated, Note, Finished)}
+_KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Event)}
 _LONGEST_LINE = 1 << 20
 _CHUNK = 1 << 16
 

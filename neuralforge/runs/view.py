@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from neuralforge.runs.events import Evaluated, Finished, Note, Phase, Progress, Step
+from neuralforge.runs.events import Evaluated, Finished, Grown, Note, Phase, Progress, Step
 from neuralforge.runs.log import Logged
 
 _RATE_WINDOW = 20  # events from which the pace is taken: long enough to be calm, short enough to follow a change
@@ -43,6 +43,7 @@ class RunStatus:
         phases: every phase in order with its time.
         curve: (step, loss) of all steps.
         validations: (step, loss) of all validations.
+        growth: every widening of a layer.
     """
 
     phase: str = ""
@@ -71,6 +72,7 @@ class RunStatus:
     phases: tuple[PhaseTime, ...] = ()
     curve: tuple[tuple[int, float], ...] = ()
     validations: tuple[tuple[int, float], ...] = ()
+    growth: tuple[Grown, ...] = ()
 
 
 class RunView:
@@ -83,6 +85,7 @@ class RunView:
         self._progress: Progress | None = None
         self._steps: list[Step] = []
         self._validations: list[Evaluated] = []
+        self._growth: list[Grown] = []
         self._peak_memory = 0
         self._warnings: list[str] = []
         self._finished: Finished | None = None
@@ -109,12 +112,16 @@ class RunView:
                 self._steps.pop()
             while self._validations and self._validations[-1].step >= event.step:
                 self._validations.pop()
+            while self._growth and self._growth[-1].step >= event.step:
+                self._growth.pop()
             self._steps.append(event)
             self._peak_memory = max(self._peak_memory, event.memory)
             self._progress = Progress(event.step, event.steps, "steps")
             self._mark(logged.time, event.step)
         elif isinstance(event, Evaluated):
             self._validations.append(event)
+        elif isinstance(event, Grown):
+            self._growth.append(event)
         elif isinstance(event, Note):
             if event.level == "warning":
                 self._warnings.append(event.message)
@@ -159,6 +166,7 @@ class RunView:
             phases=times,
             curve=tuple((each.step, each.loss) for each in self._steps),
             validations=tuple((each.step, each.loss) for each in self._validations),
+            growth=tuple(self._growth),
         )
 
     def _mark(self, moment: float, done: int) -> None:

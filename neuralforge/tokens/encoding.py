@@ -170,8 +170,12 @@ def plain_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
     if not texts:
         return []
     options = {"add_special_tokens": False, "split_special_tokens": True, "return_attention_mask": False}
-    clean = [text.encode("utf-8", "replace").decode() for text in texts]
-    return [list(ids) for ids in tokenizer(clean, verbose=False, **options)["input_ids"]]
+    return [list(ids) for ids in tokenizer([*map(well_formed, texts)], verbose=False, **options)["input_ids"]]
+
+
+def well_formed(text: str) -> str:
+    """``text`` with a question mark for every half of a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _tokenise(

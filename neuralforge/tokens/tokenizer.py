@@ -11,6 +11,7 @@ from typing import Any
 
 from neuralforge.errors import DataError, UserError
 from neuralforge.models.fim import KNOWN
+from neuralforge.tokens.encoding import well_formed
 
 END_OF_TEXT, PADDING = "<|endoftext|>", "<|pad|>"
 FIM = KNOWN[0]
@@ -65,7 +66,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8000, min_frequen
         nonlocal read
         for text in texts:
             read += len(text)
-            yield text
+            yield well_formed(text)
 
     tokenizer.train_from_iterator(counted(), trainer)
     if not read:

@@ -32,7 +32,8 @@ from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, Evaluated, Note, Step, silent
 from neuralforge.tokens.batching import collate, plan_epoch
 from neuralforge.tokens.encoding import Encoded
-from neuralforge.training.checkpoint import LoopState, freeze, restore, thaw, trainable, weights
+from neuralforge.training.checkpoint import LoopState, freeze, restore, state_of, thaw, trainable, weights
+from neuralforge.training.growing import Grower, GrowthSettings
 from neuralforge.training.lanes import Lanes, lanes_for
 from neuralforge.training.network import Network, open_network
 from neuralforge.training.schedule import Scheduler
@@ -60,6 +61,7 @@ class LoopSettings:
         eval_every: steps between validations, 0 for none. patience: validations without gain before stopping, 0 never.
         checkpoint_every: seconds between checkpoints.
         micro_tokens: tokens computed in one pass of one lane.
+        growth: widen the layers of an Arbor model that are full; None lets it be.
         fingerprint: digest of everything that decides the result.
     """
 
@@ -78,6 +80,7 @@ class LoopSettings:
     seed: int = 0
     checkpoint_every: float = 60.0
     micro_tokens: int = 1024
+    growth: GrowthSettings | None = None
     fingerprint: str = ""
 
 
@@ -147,22 +150,28 @@ def run(
         weight_decay=settings.weight_decay,
         fused=_fused(parameters),
     )
+    grower = Grower(base, optimiser, settings.growth, encoded) if settings.growth else None
     state = LoopState(total=settings.steps, fingerprint=settings.fingerprint)
     checkpoint = store.latest() if store and resume else None
     torch.manual_seed(settings.seed)  # dropout draws from it; a checkpoint brings its own state
     if checkpoint:
+        if grower:
+            grower.restore(state_of(checkpoint).growth)
+            network = open_network(base, settings.int8)
         state = thaw(checkpoint, named, optimiser, settings.fingerprint)
         network.refresh()
         emit(Note(f"Going on after step {state.step} of {state.total}."))
     losses: list[tuple[int, float]] = []
     stopped = bool(settings.patience and state.stale >= settings.patience)
     best_weights: dict[str, torch.Tensor] = {}
+    best_growth: dict[str, Any] = {}
     saved_at = began = time.monotonic()
     spent = state.elapsed
 
     def keep(best: bool = False) -> None:
         if store:
             state.elapsed = spent + time.monotonic() - began
+            state.growth = grower.to_json() if grower else {}
             store.save(state.step, freeze(named, optimiser, state), best=best)
 
     base.model.train()
@@ -197,6 +206,10 @@ def run(
                         epoch=step / per_epoch,
                     )
                 )
+            if grower and (grown := grower.after(state.step, [one.loss for _, one, _, _ in taken])):
+                network = open_network(base, settings.int8)
+                for event in grown:
+                    emit(event)
             due = settings.eval_every and state.step // settings.eval_every > before // settings.eval_every
             if validation and (due or (settings.eval_every and state.step == state.total)):
                 base.model.eval()
@@ -204,6 +217,7 @@ def run(
                 base.model.train()
                 if better and store is None:
                     best_weights = {name: value.detach().clone() for name, value in named.items()}
+                    best_growth = grower.to_json() if grower else {}
                 if better or state.step == state.total:
                     keep(best=better)
                     saved_at = time.monotonic()
@@ -225,6 +239,9 @@ def run(
         best = store.best() if store else None
         kept = weights(best) if best else best_weights
         if kept:
+            if grower:
+                grower.restore(state_of(best).growth if best else best_growth)
+                network = open_network(base, settings.int8)
             restore(named, kept)
             network.refresh()
             emit(Note(f"Kept the weights of step {state.best_step}, the best on validation."))
@@ -295,6 +312,7 @@ def _update(
     norm = float(nn.utils.clip_grad_norm_(parameters, limit, foreach=True))
     if scale is not None and not math.isfinite(norm) and scale > 1:
         state.loss_scale = scale / 2  # an overflow of the scaled loss: skip this step, scale less from now on
+        _let_go(one, parameters)
         return norm
     if not (math.isfinite(one.loss) and math.isfinite(norm)):
         raise RunError(
@@ -305,7 +323,15 @@ def _update(
     for group in optimiser.param_groups:
         group["lr"] = rate * group["ratio"]
     optimiser.step()
+    _let_go(one, parameters)
     return norm
+
+
+def _let_go(one: _StepGradients, parameters: Sequence[nn.Parameter]) -> None:
+    """Free a step's gradients before the next ones are computed."""
+    one.grads.clear()
+    for parameter in parameters:
+        parameter.grad = None
 
 
 def _validate(network: Network, validation: Sequence[Encoded], lanes: Lanes, state: LoopState, emit: Emit) -> bool:

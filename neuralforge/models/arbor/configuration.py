@@ -77,7 +77,7 @@ class ArborConfig(LlamaConfig):  # type: ignore[misc]
             raise ValueError("Arbor's projections have no biases.")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is a share from 0 to below 1, not {self.dropout}.")
-        if not 1 <= (self.trained_context or 1) <= self.max_position_embeddings:
+        if self.trained_context is not None and not 1 <= self.trained_context <= self.max_position_embeddings:
             raise ValueError(
                 f"trained_context is from 1 to {self.max_position_embeddings} tokens, not {self.trained_context}."
             )

@@ -15,7 +15,7 @@ that warms up again (SPARKLING, arXiv 2602.02472, re-warms likewise).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +60,12 @@ def grown_width(width: int, factor: float) -> int:
 
 
 @torch.no_grad()
-def widen(gate: Any, up: Any, down: Any, width: int) -> list[Part]:
+def widen(gate: Any, up: Any, down: Any, width: int, seed: int | None = None) -> list[Part]:
     """Give the network of the three projections ``width`` neurons; they may be wrapped by PEFT's LoRA.
 
-    Random numbers come from torch's default generator. Gradients of what grows are dropped.
+    Random numbers come from torch's default generator, or from one made of ``seed`` alone. Gradients of what grows are
+    dropped. A smaller ``width`` cuts
+    the last neurons off, which is for putting back the weights of a time when there were fewer.
 
     Returns:
         The parameters that grew, those of adapters included.
@@ -75,10 +77,11 @@ def widen(gate: Any, up: Any, down: Any, width: int) -> list[Part]:
     for projection in (gate, up, down):
         _check(projection)
     parts = []
+    source = None if seed is None else torch.Generator(_unwrapped(gate)[0].weight.device).manual_seed(seed)
     for projection in (gate, up):
         linear, lora = _unwrapped(projection)
         spread = float(linear.weight.detach().float().std())
-        parts.append(_extend(linear.weight, 0, width, spread))
+        parts.append(_extend(linear.weight, 0, width, spread, source))
         linear.out_features = width
         for _, b in lora:
             parts.append(_extend(b.weight, 0, width))
@@ -123,15 +126,17 @@ def _in_use(parameter: nn.Parameter) -> bool:
         parameter.data = own
 
 
-def _extend(parameter: nn.Parameter, dim: int, size: int, spread: float = 0.0) -> Part:
-    """Lengthen along ``dim`` with normal numbers of this spread, or zeros."""
-    start = parameter.shape[dim]
+def _extend(
+    parameter: nn.Parameter, dim: int, size: int, spread: float = 0.0, source: torch.Generator | None = None
+) -> Part:
+    """Lengthen along ``dim`` with normal numbers of this spread, or zeros; or cut off."""
+    start = min(parameter.shape[dim], size)
     shape = list(parameter.shape)
     shape[dim] = size - start
     fresh = torch.empty(shape, dtype=parameter.dtype, device=parameter.device)
-    fresh = fresh.normal_(0.0, spread) if spread else fresh.zero_()
+    fresh = fresh.normal_(0.0, spread, generator=source) if spread else fresh.zero_()
     parameter.grad = None
-    parameter.data = torch.cat((parameter.data, fresh), dim=dim)
+    parameter.data = torch.cat((parameter.data.narrow(dim, 0, start), fresh), dim=dim)
     return Part(parameter, dim, start, size)
 
 
@@ -180,6 +185,10 @@ class YoungNeurons:
         """
         known = {id(parameter) for group in self.optimiser.param_groups for parameter in group["params"]}
         self.young += [_Young(part) for part in parts if id(part.parameter) in known]
+
+    def resume(self, young: Iterable[tuple[nn.Parameter, int, int, int, int]]) -> None:
+        """Watch over (parameter, dim, start, stop, age) as an earlier session did, and over nothing else."""
+        self.young = [_Young(Part(parameter, dim, start, stop), age) for parameter, dim, start, stop, age in young]
 
     @torch.no_grad()
     def _remember(self) -> None:

@@ -159,15 +159,22 @@ class ArborForCausalLM(ArborPreTrainedModel, llama.LlamaForCausalLM):  # type: i
         layers = self.model.layers
         if not 0 <= layer_idx < len(layers):
             raise ValueError(f"There is no layer {layer_idx}; the model has layers 0 to {len(layers) - 1}.")
-        before = self.count_parameters()
-        mlp: Any = layers[layer_idx].mlp
         width = self.config.intermediate_sizes[layer_idx]
-        wider = grown_width(width, self.config.growth_factor if growth_factor is None else growth_factor)
-        parts = widen(mlp.gate_proj, mlp.up_proj, mlp.down_proj, wider)
-        sizes = list(self.config.intermediate_sizes)
-        sizes[layer_idx] = wider
+        factor = self.config.growth_factor if growth_factor is None else growth_factor
+        return self.resize_layer(layer_idx, grown_width(width, factor))
+
+    def resize_layer(self, layer_idx: int, width: int, seed: int | None = None) -> Growth:
+        """Give the feed-forward network of one layer ``width`` neurons; see ``expand_layer`` and ``growth.widen``.
+
+        Raises:
+            ValueError: see ``growth.widen``.
+        """
+        before, sizes = self.count_parameters(), list(self.config.intermediate_sizes)
+        mlp: Any = self.model.layers[layer_idx].mlp
+        was, sizes[layer_idx] = sizes[layer_idx], width
+        parts = widen(mlp.gate_proj, mlp.up_proj, mlp.down_proj, width, seed) if width != was else []
         self.config.intermediate_sizes = sizes
-        return Growth(layer_idx, width, wider, before, self.count_parameters(), tuple(parts))
+        return Growth(layer_idx, was, width, before, self.count_parameters(), tuple(parts))
 
     def count_parameters(self) -> int:
         """Parameters in all, a tied head counted once."""

@@ -21,7 +21,7 @@ from neuralforge.tokens.encoding import Encoded, encode
 from neuralforge.training import lanes as lanes_module
 from neuralforge.training import loop
 from neuralforge.training.attach import LoraSettings, attach
-from neuralforge.training.checkpoint import ADAPTER, OPTIMISER, trainable
+from neuralforge.training.checkpoint import ADAPTER, STATE, trainable
 from neuralforge.training.loop import LoopResult, LoopSettings, rounds_from, run, steps_per_epoch
 from neuralforge.training.network import open_network
 from neuralforge.training.schedule import ConstantScheduler, CosineScheduler
@@ -79,9 +79,9 @@ def newest(store: CheckpointStore) -> Checkpoint:
     return found
 
 
-def bits(store: CheckpointStore) -> tuple[bytes, bytes]:
+def bits(store: CheckpointStore) -> list[bytes]:
     last = newest(store)
-    return last.read(ADAPTER), last.read(OPTIMISER)
+    return [last.read(name) for name in sorted(last.sizes) if name != STATE]
 
 
 def killer(step: int) -> Callable[[Event], None]:

@@ -66,6 +66,11 @@ def test_rare_pairs_are_not_merged() -> None:
     assert len(never) == SMALLEST < len(often)
 
 
+def test_half_a_surrogate_pair_is_no_obstacle() -> None:
+    made = train_tokenizer(["broken \ud800 text"] * 3, vocab_size=300)
+    assert made.decode(made("broken ? text")["input_ids"]) == "broken ? text"
+
+
 def test_what_cannot_be_trained() -> None:
     for size in (0, SMALLEST - 1, 1 << 21):
         with pytest.raises(UserError, match="cannot be made"):
