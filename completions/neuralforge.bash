@@ -4,12 +4,12 @@ _neuralforge() {
     local path=top word children= flags= valued= current_is=word IFS=$' \t\n'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$path" in
-            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|generate|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
+            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|pretrain|generate|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
             models|config|adapters|completion) case "$word" in -*) ;; *) path="$path $word" ;; esac ;;
         esac
     done
     case "$path" in
-        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train generate config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
+        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train pretrain generate config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
             flags="--version -h --help" ;;
         'extract-dataset') children="" valued="--git-repo --output -o --languages --since --until --paths --max-examples --secrets"
             flags="--git-repo --output -o --languages --since --until --paths --max-examples --mid-line --secrets --json -h --help" ;;
@@ -33,6 +33,8 @@ _neuralforge() {
             flags="--data --save --vocab-size --min-frequency --skip-bad --json -h --help" ;;
         'train') children="" valued="--from-git --dataset --source --eval-file --languages --since --until --paths --pattern --max-examples --max-length --base --device --name --rank --alpha --dropout --target-modules --layers --learning-rate --scheduler --epochs --batch-size --gradient-accumulation --seed --budget --config --preset --output --checkpoint-dir --resume --tensorboard --log-level"
             flags="--from-git --dataset --source --eval-file --languages --since --until --paths --pattern --max-examples --max-length --skip-bad --no-skip-bad --base --device --name --rank --alpha --dropout --target-modules --layers --rslora --no-rslora --dora --no-dora --learning-rate --scheduler --epochs --batch-size --gradient-accumulation --gradient-checkpointing --no-gradient-checkpointing --fp16 --bf16 --completion-only-loss --seed --low-memory --no-low-memory --budget --config --preset --output --checkpoint-dir --resume --dry-run --interactive --force --tensorboard --wandb --log-level --debug --profile-memory --track-gradients --json -h --help" ;;
+        'pretrain') children="" valued="--data --tokenizer --config --preset --epochs --max-steps --batch-size --gradient-accumulation-steps --learning-rate --max-seq-len --seed --eval-every --prompt --save-dir --checkpoint-dir --resume --budget --device --tensorboard"
+            flags="--data --tokenizer --config --preset --growth --no-growth --epochs --max-steps --batch-size --gradient-accumulation-steps --learning-rate --max-seq-len --gradient-checkpointing --no-gradient-checkpointing --seed --eval-every --prompt --save-dir --checkpoint-dir --resume --budget --device --tensorboard --wandb --json -h --help" ;;
         'generate') children="" valued="--prompt --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype"
             flags="--prompt --interactive --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype --json -h --help" ;;
         'config') children="show validate presets" valued=""
@@ -40,9 +42,9 @@ _neuralforge() {
         'config show') children="" valued="--config --preset --set"
             flags="--config --preset --set --changed --yaml --json -h --help" ;;
         'config validate') children="" valued=""
-            flags="--json -h --help" ;;
+            flags="--pretrain --json -h --help" ;;
         'config presets') children="" valued=""
-            flags="--json -h --help" ;;
+            flags="--pretrain --json -h --help" ;;
         'monitor') children="" valued=""
             flags="--once --json -h --help" ;;
         'test-adapter') children="" valued="--test-file --from-git --base --device --dtype --max-examples --generate-limit --seed --picture --report"

@@ -10,6 +10,7 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             'models' = 'List, fetch, show and remove base models'
             'train-tokenizer' = 'Train a byte-level BPE tokenizer on your own text'
             'train' = 'Train an adapter, judge it on later commits, pack it'
+            'pretrain' = 'Train a small model of your own on text'
             'generate' = 'Continue a prompt with a model or an adapter'
             'config' = 'Show, check and explain configurations'
             'monitor' = 'Follow a run from another terminal'
@@ -172,6 +173,35 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             '-h' = 'Show this message and exit'
             '--help' = 'Show this message and exit'
         }
+        'pretrain' = [ordered]@{
+            '--data' = 'Text file, JSONL file or folder; may be repeated'
+            '--tokenizer' = 'Folder of the tokenizer (see train-tokenizer)'
+            '--config' = 'YAML file of settings'
+            '--preset' = 'A shape: tiny, small, medium, large or arbor-699m'
+            '--growth' = 'Widen layers that are full while the model trains'
+            '--no-growth' = 'Widen layers that are full while the model trains'
+            '--epochs' = 'Passes over the corpus'
+            '--max-steps' = 'At most so many steps'
+            '--batch-size' = 'Windows in one forward pass'
+            '--gradient-accumulation-steps' = 'Forward passes to one step'
+            '--learning-rate' = 'Peak learning rate'
+            '--max-seq-len' = 'Tokens of a window'
+            '--gradient-checkpointing' = 'Less memory, more time'
+            '--no-gradient-checkpointing' = 'Less memory, more time'
+            '--seed' = 'Seed of everything random'
+            '--eval-every' = 'Steps between two validations'
+            '--prompt' = 'Text to continue at each of them; may be repeated'
+            '--save-dir' = 'Folder for the model; ./arbor if not given'
+            '--checkpoint-dir' = 'Run folder: corpus, checkpoints, log'
+            '--resume' = 'Continue a run; latest takes the newest unfinished one'
+            '--budget' = 'Time for the whole command (10m, 2h)'
+            '--device' = 'auto, cpu, mps, cuda or cuda:N'
+            '--tensorboard' = 'Write TensorBoard files'
+            '--wandb' = 'Report to Weights & Biases'
+            '--json' = 'Print one JSON document to stdout, all else to stderr'
+            '-h' = 'Show this message and exit'
+            '--help' = 'Show this message and exit'
+        }
         'generate' = [ordered]@{
             '--prompt' = 'Text to continue; standard input if left out'
             '--interactive' = 'Ask for one prompt after the other; Ctrl-D ends'
@@ -208,11 +238,13 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             '--help' = 'Show this message and exit'
         }
         'config validate' = [ordered]@{
+            '--pretrain' = 'Of `neuralforge pretrain` instead of train'
             '--json' = 'Print one JSON document to stdout, all else to stderr'
             '-h' = 'Show this message and exit'
             '--help' = 'Show this message and exit'
         }
         'config presets' = [ordered]@{
+            '--pretrain' = 'Of `neuralforge pretrain` instead of train'
             '--json' = 'Print one JSON document to stdout, all else to stderr'
             '-h' = 'Show this message and exit'
             '--help' = 'Show this message and exit'

@@ -46,6 +46,32 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
                 os.unlink(temporary)
 
 
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A new folder that appears under ``path`` with all that was put into it when the block ends without an error.
+
+    Raises:
+        RunError: it cannot be written, or ``path`` has been taken meanwhile; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            yield made
+            for file in made.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            made.rename(path)
+            sync_folder(path.parent)
+    except OSError as failure:
+        raise RunError(
+            f"Cannot write the folder {path}: {failure.strerror or failure}.",
+            "Free some space, or choose a folder that can be written.",
+        ) from failure
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically and durably."""
     with atomic_writer(path) as handle:

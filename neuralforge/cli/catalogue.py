@@ -32,6 +32,7 @@ CATALOGUE = (
         "Train a byte-level BPE tokenizer on your own text.",
     ),
     Entry("train", "Training", "train:train", "Train an adapter, judge it on later commits, pack it."),
+    Entry("pretrain", "Models", "pretrain:pretrain", "Train a small model of your own on text."),
     Entry("generate", "Models", "generate:generate", "Continue a prompt with a model or an adapter."),
     Entry("config", "Training", "config:group", "Show, check and explain configurations."),
     Entry("monitor", "Training", "monitor:monitor", "Follow a run from another terminal."),

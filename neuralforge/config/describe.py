@@ -20,7 +20,7 @@ class Row:
     meaning: str
 
 
-def rows(resolved: Resolved) -> Iterator[Row]:
+def rows(resolved: Resolved[TrainConfig]) -> Iterator[Row]:
     """Every setting in the order of the schema."""
     plain = to_plain(resolved.config)
     for section, kind in SECTIONS.items():

@@ -1,21 +1,33 @@
 """Put a configuration together: defaults < preset < YAML < environment < flags, with the origin of every value.
 
+There are two kinds (``Kind``): of ``train``, and of ``pretrain``, whose variables begin with ``NEURALFORGE_PRETRAIN_``.
+
 All that is wrong is found and said at once: each problem with its dotted key, the line of the file (or the
 variable, or the flag), the reason, and what may have been meant.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from neuralforge.config.layers import Given, Layer, Origin, Problem, read_environment, read_yaml
-from neuralforge.config.schema import SECTIONS, TrainConfig
+from neuralforge.config.layers import (
+    PREFIX,
+    PRETRAIN_PREFIX,
+    Given,
+    Layer,
+    Origin,
+    Problem,
+    read_environment,
+    read_yaml,
+)
+from neuralforge.config.pretraining import PretrainConfig
+from neuralforge.config.schema import Section, TrainConfig
 from neuralforge.errors import UserError
 
 LATER = {
@@ -27,11 +39,35 @@ LATER = {
 DEFAULT = Origin("default")
 
 
+Config = TypeVar("Config", bound=Section)
+
+
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class Kind(Generic[Config]):
+    """One kind of configuration.
+
+    Attributes:
+        schema: its sections. presets: folder of its presets. variables: what names of its variables begin with.
+        spellings: translates second spellings in a layer to the one key that holds the matter.
+    """
+
+    schema: type[Config]
+    presets: str
+    variables: str
+    spellings: Callable[[Layer, list[Problem]], Layer]
+
+    @property
+    def sections(self) -> dict[str, type[Section]]:
+        """The fields that hold keys of their own."""
+        found = {name: field.annotation for name, field in self.schema.model_fields.items()}
+        return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Generic[Config]):
     """A valid configuration and, for every dotted key that was given, where the value came from."""
 
-    config: TrainConfig
+    config: Config
     origins: Mapping[str, Origin]
 
     def origin(self, key: str) -> Origin:
@@ -48,7 +84,7 @@ class ConfigError(UserError):
         count = "" if len(problems) == 1 else f"{len(problems)} problems: "
         super().__init__(
             f"The configuration cannot be used. {count}{listed}.",
-            "`neuralforge config show` lists every key with its value; `neuralforge config presets` the presets.",
+            "`neuralforge config show` lists the keys of train, `neuralforge config presets [--pretrain]` the presets.",
         )
 
 
@@ -58,7 +94,19 @@ def load_config(
     preset: str | None = None,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, tuple[str, Any]] | None = None,
-) -> Resolved:
+) -> Resolved[TrainConfig]:
+    """Resolve a configuration of ``train``; see ``resolve``."""
+    return resolve(TRAINING, path, preset=preset, environment=environment, flags=flags)
+
+
+def resolve(
+    kind: Kind[Config],
+    path: Path | None = None,
+    *,
+    preset: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, tuple[str, Any]] | None = None,
+) -> Resolved[Config]:
     """Resolve a configuration.
 
     Args:
@@ -73,48 +121,49 @@ def load_config(
     problems: list[Problem] = []
     layers: list[Layer] = []
     if preset is not None:
-        layers.append(_preset(preset, problems))
+        layers.append(_preset(kind, preset, problems))
     if path is not None:
         layers.append(read_yaml(path, problems))
     if environment is not None:
-        layers.append(read_environment(environment))
+        layers.append(read_environment(environment, kind.variables))
     layers.append({key: Given(value, Origin("flag", flag)) for key, (flag, value) in (flags or {}).items()})
     merged: Layer = {}
     for layer in layers:
-        merged |= _one_home(layer, problems)
-    config = _validated(merged, problems)
+        merged |= kind.spellings(layer, problems)
+    config = _validated(kind, merged, problems)
     if problems or config is None:
         raise ConfigError(problems)
     return Resolved(config, {key: given.origin for key, given in merged.items()})
 
 
-def preset_names() -> list[str]:
-    """Names of the shipped presets."""
-    return sorted(item.name.removesuffix(".yaml") for item in _presets().iterdir() if item.name.endswith(".yaml"))
+def preset_names(kind: Kind[Any] | None = None) -> list[str]:
+    """Names of the shipped presets, of ``train`` if no other kind is given."""
+    found = _presets(kind or TRAINING).iterdir()
+    return sorted(item.name.removesuffix(".yaml") for item in found if item.name.endswith(".yaml"))
 
 
-def preset_text(name: str) -> str:
+def preset_text(name: str, kind: Kind[Any] | None = None) -> str:
     """The YAML of a shipped preset; its first line is a comment that says what it is for.
 
     Raises:
         UserError: there is none of that name.
     """
-    if name not in preset_names():
-        raise UserError(f"There is no preset named {name!r}.", f"Presets: {', '.join(preset_names())}.")
-    return (_presets() / f"{name}.yaml").read_text(encoding="utf-8")
+    if name not in preset_names(kind):
+        raise UserError(f"There is no preset named {name!r}.", f"Presets: {', '.join(preset_names(kind))}.")
+    return (_presets(kind or TRAINING) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def _presets() -> Traversable:
-    return resources.files("neuralforge.config") / "presets"
+def _presets(kind: Kind[Any]) -> Traversable:
+    return resources.files("neuralforge.config") / kind.presets
 
 
-def _preset(name: str, problems: list[Problem]) -> Layer:
-    names = preset_names()
+def _preset(kind: Kind[Any], name: str, problems: list[Problem]) -> Layer:
+    names = preset_names(kind)
     if name not in names:
         guess = _meant(name, names) or f"presets: {', '.join(names)}"
         problems.append(Problem("", "--preset", f"there is no preset named {name!r}", guess))
         return {}
-    with resources.as_file(_presets() / f"{name}.yaml") as path:
+    with resources.as_file(_presets(kind) / f"{name}.yaml") as path:
         return read_yaml(path, problems, kind="preset", name=f"preset {name}")
 
 
@@ -146,38 +195,70 @@ def _one_home(layer: Layer, problems: list[Problem]) -> Layer:
     return moved
 
 
-def _validated(merged: Layer, problems: list[Problem]) -> TrainConfig | None:
+# The guides' names of settings of ``pretrain``.
+_SPELLINGS = {
+    "training.per_device_train_batch_size": "training.batch_size",
+    "training.gradient_accumulation_steps": "training.gradient_accumulation",
+    "training.lr_scheduler_type": "training.scheduler",
+    "training.eval_steps": "evaluation.eval_every",
+    "model.rms_norm_eps": "model.layer_norm_eps",
+    "model.ffn_dim": "model.intermediate_size",
+}
+
+
+def _renamed(layer: Layer, problems: list[Problem]) -> Layer:
+    moved: Layer = {}
+    for key, given in layer.items():
+        home = _SPELLINGS.get(key, key)
+        if home in moved or (home != key and home in layer):
+            problems.append(Problem(key, given.origin.place, f"contradicts {home}; keep one"))
+        moved[home] = given
+    return moved
+
+
+TRAINING = Kind(TrainConfig, "presets", PREFIX, _one_home)
+PRETRAINING = Kind(PretrainConfig, "presets/pretrain", PRETRAIN_PREFIX, _renamed)
+
+
+def _validated(kind: Kind[Config], merged: Layer, problems: list[Problem]) -> Config | None:
     tree: dict[str, Any] = {}
-    for key, given in merged.items():
-        section, _, name = key.partition(".")
-        fields = _fields().get(section)
-        if fields is None or name not in fields:
-            problems.append(_unknown(key, given.origin, is_section=fields is not None and not name))
-        elif given.value is not None or _takes_none(section, name):
-            tree.setdefault(section, {})[name] = given.value
+    sections = kind.sections
+    # What holds others comes first, so that a flag for one key within it finds its place.
+    for key, given in sorted(merged.items(), key=lambda item: item[0].count(".")):
+        section, *rest = key.split(".")
+        fields = sections[section].model_fields if section in sections else None
+        if fields is None and not rest and section in kind.schema.model_fields:
+            tree[section] = given.value
+        elif fields is None or not rest or rest[0] not in fields:
+            problems.append(_unknown(kind, key, given.origin, is_section=fields is not None and not rest))
+        elif given.value is not None or _takes_none(sections[section], rest[0]):
+            _put(tree, [section, *rest], given.value)
         else:
             problems.append(Problem(key, given.origin.place, "has no value"))
     try:
-        config = TrainConfig.model_validate(tree)
+        return kind.schema.model_validate(tree)
     except ValidationError as failure:
         for error in failure.errors(include_url=False, include_context=False):
             if error["type"] == "default_factory_not_called":
                 continue  # alpha waits for a rank that is wrong, which is said already
             problems.append(_explained(error["loc"], error["type"], error["msg"], error.get("input"), merged))
         return None
-    return config
 
 
-def _fields() -> dict[str, list[str]]:
-    return {section: list(kind.model_fields) for section, kind in SECTIONS.items()}
+def _put(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        inner = tree.get(part)
+        tree[part] = dict(inner) if isinstance(inner, dict) else {}
+        tree = tree[part]
+    tree[path[-1]] = value
 
 
-def _takes_none(section: str, name: str) -> bool:
-    field = SECTIONS[section].model_fields[name]
+def _takes_none(section: type[Section], name: str) -> bool:
+    field = section.model_fields[name]
     return field.default is None and field.default_factory is None
 
 
-def _unknown(key: str, origin: Origin, *, is_section: bool) -> Problem:
+def _unknown(kind: Kind[Any], key: str, origin: Origin, *, is_section: bool) -> Problem:
     section = key.partition(".")[0]
     later = LATER.get(key) or ("continual learning" if section == "optimization" else None)
     if later:
@@ -186,11 +267,8 @@ def _unknown(key: str, origin: Origin, *, is_section: bool) -> Problem:
         return Problem(key, origin.place, reason, "remove it")
     if is_section:
         return Problem(key, origin.place, "is a section and should hold keys, one a line below it")
-    return Problem(key, origin.place, "is not a known key", _meant(key, _keys()))
-
-
-def _keys() -> list[str]:
-    return [f"{section}.{name}" for section, names in _fields().items() for name in names]
+    known = [f"{section}.{name}" for section, fields in kind.sections.items() for name in fields.model_fields]
+    return Problem(key, origin.place, "is not a known key", _meant(key, known))
 
 
 def _meant(word: str, known: list[str]) -> str:
@@ -206,9 +284,26 @@ def _meant(word: str, known: list[str]) -> str:
     return f"did you mean {best}?" if closeness(best) else ""
 
 
+def _placed(loc: tuple[int | str, ...], merged: Layer) -> tuple[str, Origin]:
+    """The dotted key of an error, as far as the value as given has such a place, and where it stood."""
+    for size in range(len(loc), 0, -1):
+        key = ".".join(str(part) for part in loc[:size])
+        if key not in merged:
+            continue
+        value = merged[key].value
+        for part in loc[size:]:
+            if isinstance(value, dict) and isinstance(part, str):
+                key, value = f"{key}.{part}", value.get(part)
+            elif isinstance(value, list) and isinstance(part, int):
+                key, value = f"{key}[{part}]", value[part]
+            else:
+                break
+        return key, merged[".".join(str(part) for part in loc[:size])].origin
+    return ".".join(str(part) for part in loc[:2]), DEFAULT
+
+
 def _explained(loc: tuple[int | str, ...], kind: str, message: str, value: Any, merged: Layer) -> Problem:
-    key = ".".join(str(part) for part in loc[:2])
-    origin = merged[key].origin if key in merged else DEFAULT
+    key, origin = _placed(loc, merged)
     reason = message.removeprefix("Value error, ").replace("Input should be", "should be")
     if kind == "string_type":
         reason = "should be text; put quotes around it"

@@ -171,6 +171,11 @@ class Windows(Sequence[Encoded]):
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each window, known without reading one."""
+        return [self.length + 1] * self._count
+
     @overload
     def __getitem__(self, index: int) -> Encoded: ...
     @overload

@@ -27,7 +27,8 @@ def control_training(
         emit(Phase("control", f"{len(examples)} examples of unrelated code"))
         known = {key: value for key, value in manifest.training.items() if key in TrainSettings.__dataclass_fields__}
         steps = manifest.training.get("steps")
-        chosen = known | {"seed": seed, "early_stopping_patience": 0}
+        # How this machine multiplies is its own affair.
+        chosen = known | {"seed": seed, "early_stopping_patience": 0, "int8": None}
         if isinstance(steps, int) and steps > 0:
             chosen |= {"max_steps": steps, "epochs": 1000}
         layers = manifest.lora.layers

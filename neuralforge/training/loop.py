@@ -32,6 +32,7 @@ from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, Evaluated, Note, Step, silent
 from neuralforge.tokens.batching import collate, plan_epoch
 from neuralforge.tokens.encoding import Encoded
+from neuralforge.tokens.shards import Windows
 from neuralforge.training.checkpoint import LoopState, freeze, restore, state_of, thaw, trainable, weights
 from neuralforge.training.growing import Grower, GrowthSettings
 from neuralforge.training.lanes import Lanes, lanes_for
@@ -55,6 +56,7 @@ class LoopSettings:
         batch_size: sequences of one micro-step. accumulation: micro-steps to one optimiser step.
         parallel_steps: steps of one round. int8: 8-bit products with frozen weights, see ``open_network``.
         steps: optimiser steps in all. scheduler: learning rate of each.
+        weight_decay: of matrices; vectors (norms, biases) have none. betas, eps: AdamW's.
         loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+).
         gradient_scaling: scale an fp16 loss, less after each overflow.
         max_grad_norm: clip to this norm; 0 leaves gradients alone.
@@ -72,6 +74,8 @@ class LoopSettings:
     parallel_steps: int = 1
     int8: bool = False
     weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
     max_grad_norm: float = 1.0
     loraplus_lr_ratio: float = 1.0
     gradient_scaling: bool = True
@@ -100,7 +104,7 @@ def steps_per_epoch(sequences: int, batch_size: int, accumulation: int) -> int:
 
 def rounds_from(encoded: Sequence[Encoded], settings: LoopSettings, step: int) -> Iterator[Round]:
     """The rounds from ``step`` (the first of a round) on, for ever; the last one of an epoch may be short."""
-    lengths = [len(one.ids) for one in encoded]
+    lengths = encoded.lengths if isinstance(encoded, Windows) else [len(one.ids) for one in encoded]
     accumulation, together = settings.accumulation, settings.parallel_steps
     epoch, skip = divmod(step, steps_per_epoch(len(encoded), settings.batch_size, accumulation))
     while True:
@@ -145,9 +149,10 @@ def run(
     parameters = list(named.values())
     network = open_network(base, settings.int8)
     optimiser = torch.optim.AdamW(
-        _rate_groups(named, settings.loraplus_lr_ratio),
+        _groups(named, settings),
         lr=settings.scheduler.rate(0),
-        weight_decay=settings.weight_decay,
+        betas=settings.betas,
+        eps=settings.eps,
         fused=_fused(parameters),
     )
     grower = Grower(base, optimiser, settings.growth, encoded) if settings.growth else None
@@ -345,11 +350,17 @@ def _validate(network: Network, validation: Sequence[Encoded], lanes: Lanes, sta
     return better
 
 
-def _rate_groups(named: dict[str, nn.Parameter], ratio: float) -> list[dict[str, Any]]:
-    """Every B apart from the rest: it learns ``ratio`` times as fast (LoRA+, Hayou et al. 2024, arXiv 2402.12354)."""
-    fast = [parameter for name, parameter in named.items() if "lora_B" in name]
-    rest = [parameter for name, parameter in named.items() if "lora_B" not in name]
-    return [{"params": params, "ratio": own} for params, own in ((rest, 1.0), (fast, ratio)) if params]
+def _groups(named: dict[str, nn.Parameter], settings: LoopSettings) -> list[dict[str, Any]]:
+    """Every B apart from the rest: it learns so many times as fast (LoRA+, Hayou et al. 2024, arXiv 2402.12354)."""
+    fast = [one for name, one in named.items() if "lora_B" in name]
+    matrices = [one for name, one in named.items() if "lora_B" not in name and one.dim() > 1]
+    vectors = [one for name, one in named.items() if "lora_B" not in name and one.dim() < 2]
+    decay, ratio = settings.weight_decay, settings.loraplus_lr_ratio
+    return [
+        {"params": params, "ratio": own, "weight_decay": shrink}
+        for params, own, shrink in ((matrices, 1.0, decay), (vectors, 1.0, 0.0), (fast, ratio, decay))
+        if params
+    ]
 
 
 def _fused(parameters: Sequence[nn.Parameter]) -> bool:

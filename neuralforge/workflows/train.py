@@ -5,24 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
-import shlex
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neuralforge import files, paths
-from neuralforge.errors import Interrupted, NeuralForgeError, RunError, UserError
+from neuralforge.errors import RunError, UserError
 from neuralforge.runs import sinks
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.directory import RunDirectory
 from neuralforge.runs.events import Emit, Finished, Note, Phase, silent
-from neuralforge.runs.log import EventLog, read_events
+from neuralforge.runs.log import read_events
 from neuralforge.runs.view import summarise
 from neuralforge.workflows.account import adapter_name, manifest_of, recipe_of
-from neuralforge.workflows.material import Material, gather, has_material, store_material, stored_material
+from neuralforge.workflows.conduct import conducted, run_to_resume
+from neuralforge.workflows.material import DATA, Material, gather, store_material, stored_material
 
 if TYPE_CHECKING:
     from neuralforge.config.schema import TrainConfig
@@ -65,7 +63,7 @@ def train(config: TrainConfig, *, emit: Emit = silent) -> TrainResult:
     if config.run.resume is not None:
         if config.run.dry_run:
             raise UserError("A run that is resumed is not planned again.", "Leave out either resume or dry_run.")
-        run = _run_to_resume(config.run.resume)
+        run = run_to_resume(config.run.resume, "train", DATA)
         config = _as_it_was(run, config)
         return _within(run, config, None, _watchers(config), began, emit)
     output = _output(config)
@@ -97,38 +95,17 @@ def _within(
     emit: Emit,
 ) -> TrainResult:
     """Train, judge and pack inside a locked run directory; ``material`` is None when it is resumed."""
-    with ExitStack() as stack:
-        stack.enter_context(run.lock())
-        if config.run.profile_memory:
-            watchers = [*watchers, _memory_log(run)]
-        emit = sinks.tee(emit, stack.enter_context(EventLog(run.events_path)), *watchers)
-        command = f"neuralforge train --resume {shlex.quote(str(run.path))}"
-        try:
-            run.update(outcome="running", resume=command)
-            if material is None:
-                material = stored_material(run)
-            else:
-                store_material(run, material)
-            result = _train_judge_pack(run, config, material, began, emit)
-        except Interrupted as stop:
-            run.update(outcome="interrupted", detail=stop.message)
-            emit(Finished("interrupted"))
-            raise Interrupted(stop.message, f"Go on with `{command}`.") from None
-        except KeyboardInterrupt:
-            run.update(outcome="interrupted")
-            emit(Finished("interrupted"))
-            raise Interrupted("Stopped.", f"Go on with `{command}`.") from None
-        except Exception as failure:
-            _try_to_note(run, str(failure))
-            emit(Finished("failed", {"error": str(failure)}))
-            explained = _explained(failure, run, command)
-            if explained is None:
-                raise
-            raise explained from failure
-        run.update(outcome="done", phase="done")
+    if config.run.profile_memory:
+        watchers = [*watchers, _memory_log(run)]
+    with conducted(run, "train", watchers, emit) as told:
+        if material is None:
+            material = stored_material(run)
+        else:
+            store_material(run, material)
+        result = _train_judge_pack(run, config, material, began, told)
         verdict = result.verdict
-        emit(Finished("done", {"package": str(result.package), "verdict": verdict.sentence if verdict else None}))
-        return result
+        told(Finished("done", {"package": str(result.package), "verdict": verdict.sentence if verdict else None}))
+    return result
 
 
 def _train_judge_pack(
@@ -300,20 +277,6 @@ def _remembered(config: TrainConfig, output: Path) -> dict[str, Any]:
     return {"settings": config.model_dump(mode="json", exclude_unset=True), "output": str(output)}
 
 
-def _run_to_resume(asked: str) -> RunDirectory:
-    from neuralforge.config.schema import LATEST
-
-    if asked != LATEST:
-        return RunDirectory.open_existing(Path(asked))
-    home = paths.runs_home()
-    candidates = sorted(home.glob("*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for state in candidates:
-        run = RunDirectory.open_existing(state.parent)
-        if run.state.outcome != "done" and has_material(run) and not run.in_use():
-            return run
-    raise UserError(f"There is no unfinished run in {home}.", "Name the run directory: --resume RUN.")
-
-
 def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
     """The settings the run began with; only what is shown or forced, and the output, may differ this time."""
     from pydantic import ValidationError
@@ -321,8 +284,6 @@ def _as_it_was(run: RunDirectory, now: TrainConfig) -> TrainConfig:
     from neuralforge.config.schema import SAID_ANEW
     from neuralforge.config.schema import TrainConfig as Schema
 
-    if run.state.outcome == "done":
-        raise UserError(f"The run {run.path} is finished.", f"Its adapter is {run.state.config.get('output')}.")
     try:
         config = Schema.model_validate(run.state.config["settings"])
     except (KeyError, ValidationError) as failure:
@@ -347,33 +308,6 @@ def _fingerprint(config: TrainConfig, trainer: LoRATrainer, material: Material) 
     return digest.hexdigest()
 
 
-def _explained(failure: Exception, run: RunDirectory, command: str) -> RunError | None:
-    """What the machine lacked, in our words; None for what explains itself or cannot be explained."""
-    if isinstance(failure, NeuralForgeError):
-        if isinstance(failure, RunError) and isinstance(failure.__cause__, OSError):
-            return RunError(failure.message, f"{failure.hint} Then go on with `{command}`.")
-        return None
-    if isinstance(failure, OSError):
-        return RunError(
-            f"A file of the run {run.path} cannot be written or read: {failure}.",
-            f"Free some space or mend its permissions, then go on with `{command}`.",
-        )
-    if _out_of_memory(failure):
-        return RunError(
-            f"There is not enough memory: {str(failure).partition(chr(10))[0]}",
-            f"Close other programs and go on with `{command}`, or start again with --low-memory, a shorter "
-            "--max-length or a smaller --batch-size.",
-        )
-    return None
-
-
-def _out_of_memory(failure: Exception) -> bool:
-    """Whether that is what PyTorch meant: on a processor it says so only in words."""
-    return isinstance(failure, MemoryError) or (
-        isinstance(failure, RuntimeError) and re.search(r"out of memory|not enough memory", str(failure)) is not None
-    )
-
-
 def _memory_log(run: RunDirectory) -> Emit:
     from neuralforge.training.watching import MemoryLog
 
@@ -388,11 +322,3 @@ def _watchers(config: TrainConfig) -> list[Emit]:
     if config.run.wandb:
         found.append(sinks.wandb(adapter_name(config), config.model_dump(mode="json")))
     return found
-
-
-def _try_to_note(run: RunDirectory, message: str) -> None:
-    """Say in the state that the run failed, where even that can still be written."""
-    try:
-        run.update(outcome="failed", detail=message)
-    except NeuralForgeError:
-        return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import Any
 from neuralforge import paths
 from neuralforge.data.records import Funnel
 from neuralforge.data.texts import read_texts
-from neuralforge.errors import DataError, RunError, UserError
-from neuralforge.files import sync_folder
+from neuralforge.errors import DataError, UserError
+from neuralforge.files import atomic_folder
 from neuralforge.runs.events import Emit, Phase, silent
 
 # Text that the compression is measured on, from the beginning of what was read.
@@ -83,28 +82,23 @@ def train_tokenizer(
     tokenizer = learn(texts(), vocab_size=vocab_size, min_frequency=min_frequency)
     tokens = sum(map(len, plain_ids(sample, tokenizer)))
     weight = sum(len(text.encode("utf-8", "replace")) for text in sample)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
-            made = Path(temporary) / "made"
-            _save(tokenizer, made)
-            made.rename(folder)
-            sync_folder(folder.parent)
-    except OSError as failure:
-        raise RunError(
-            f"The tokenizer cannot be written to {folder}: {failure.strerror or failure}.",
-            "Free some space, or choose a --save folder that can be written.",
-        ) from failure
+    with atomic_folder(folder) as made:
+        saved(tokenizer, made)
     return TrainedTokenizer(folder, len(tokenizer), funnel, read, weight / max(1, tokens))
 
 
-def _save(tokenizer: Any, folder: Path) -> None:
+def saved(part: Any, folder: Path) -> None:
+    """Let a model or tokenizer of transformers write itself into ``folder``.
+
+    Raises:
+        OSError: it could not, whatever the libraries below call that.
+    """
+    from neuralforge.models.reading import quiet
+
     try:
-        tokenizer.save_pretrained(str(folder))
+        with quiet():
+            part.save_pretrained(str(folder))
     except OSError:
         raise
     except Exception as failure:  # all that the library below says when a disk is full
         raise OSError(str(failure)) from failure
-    for path in folder.iterdir():
-        with path.open("rb") as handle:
-            os.fsync(handle.fileno())

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,8 @@ from neuralforge.cli.options import Json
 from neuralforge.cli.present import line, show_json, table
 from neuralforge.cli.shape import Command, command_group
 from neuralforge.errors import UserError
+
+Pretrain = Annotated[bool, typer.Option("--pretrain", help="Of `neuralforge pretrain` instead of train.")]
 
 group = command_group("Show, check and explain configurations.")
 
@@ -42,12 +44,14 @@ def show(
 @group.command("validate", cls=Command)
 def validate(
     config: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file.")],
+    pretrain: Pretrain = False,
     as_json: Json = False,
 ) -> None:
     """Check a configuration file and name everything that is wrong with it."""
-    from neuralforge.config.load import load_config
+    from neuralforge.config.load import PRETRAINING, TRAINING, resolve
 
-    resolved = load_config(config)
+    kind: Any = PRETRAINING if pretrain else TRAINING
+    resolved = resolve(kind, config)
     if as_json:
         show_json({"file": str(config), "valid": True, "settings": len(resolved.origins)})
     else:
@@ -57,18 +61,20 @@ def validate(
 @group.command("presets", cls=Command)
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this preset as YAML.")] = None,
+    pretrain: Pretrain = False,
     as_json: Json = False,
 ) -> None:
     """List the shipped presets, or print one."""
-    from neuralforge.config.load import load_config, preset_names, preset_text
+    from neuralforge.config.load import PRETRAINING, TRAINING, preset_names, preset_text, resolve
 
+    kind: Any = PRETRAINING if pretrain else TRAINING
     if name is not None and not as_json:
-        typer.echo(preset_text(name), nl=False)
+        typer.echo(preset_text(name, kind), nl=False)
         return
-    names = preset_names() if name is None else [name]
-    about = {each: preset_text(each).splitlines()[0].removeprefix("# ") for each in names}
+    names = preset_names(kind) if name is None else [name]
+    about = {each: preset_text(each, kind).splitlines()[0].removeprefix("# ") for each in names}
     if as_json:
-        given = {each: load_config(preset=each) for each in names}
+        given = {each: resolve(kind, preset=each) for each in names}
         show_json({each: {"about": about[each], "sets": sorted(given[each].origins)} for each in names})
     else:
         table(["Preset", "For"], about.items())
