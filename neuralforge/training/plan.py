@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from neuralforge.training.trainer import LoRATrainer
 
 # Of a budget: at most this share is spent on judging, and this share (and these seconds) is kept in reserve.
-JUDGING, RESERVE, RESERVE_SECONDS = 0.11, 0.03, 4.0
+JUDGING, RESERVE, RESERVE_SECONDS = 0.09, 0.02, 4.0
 FEWEST_JUDGED = 40
 # More passes than this over the same examples no longer help on later commits.
 MOST_EPOCHS = 4
