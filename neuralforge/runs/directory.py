@@ -179,7 +179,7 @@ class RunDirectory:
         if run.state_path.is_file():
             raise UserError(
                 f"{path} already holds a run ({run.state.outcome}).",
-                f"Continue it with `neuralforge train --resume {path}`, or choose another folder.",
+                f"Continue it with `{run.state.resume or 'neuralforge train --resume RUN'}`, or choose another folder.",
             )
         raise UserError(
             f"{path} holds files that are not a run's ({', '.join(map(ascii, present[:3]))}"
