@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from neuralforge.runs.events import Emit, Evaluated, Event, Finished, Note, Phas
 from neuralforge.runs.log import read_events
 from neuralforge.runs.view import summarise
 from neuralforge.workflows.conduct import conducted, run_to_resume
+from neuralforge.workflows.shape import check_memory, read_tokenizer, shape_of
 
 if TYPE_CHECKING:
     from neuralforge.config.pretraining import CorpusSection, PretrainConfig
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 CORPUS = "corpus"
 READY = f"{CORPUS}/corpus.json"
-# Bytes a parameter takes in training: weight, gradient and two moments in fp32. Seconds kept for writing the model.
-PARAMETER_BYTES, RESERVE_SECONDS = 16, 5.0
+ABOUT = "pretraining.json"
+DECIDING = {"model", "training", "evaluation"}
+# Kept of a budget for writing the model.
+RESERVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +89,16 @@ def pretrain(config: PretrainConfig, *, emit: Emit = silent) -> Pretrained:
         config = _as_it_was(run)
         return _within(run, config, _watchers(config), began, emit)
     output = _checked(config)
-    _check_memory(config)
+    check_memory(config)
     watchers = _watchers(config)
-    remembered = {"settings": config.to_plain(), "output": str(output)}
+    remembered = {"settings": config.to_plain(), "output": str(output), "id": uuid.uuid4().hex}
     run = RunDirectory.create(config.run.directory, "arbor", remembered)
     return _within(run, config, watchers, began, emit)
 
 
 def _within(run: RunDirectory, config: PretrainConfig, watchers: list[Emit], began: float, emit: Emit) -> Pretrained:
     with conducted(run, "pretrain", watchers, emit) as told:
-        tokenizer = _tokenizer(config)
+        tokenizer = _kept_tokenizer(run, config)
         corpus = _corpus(run, config, tokenizer, told)
         result = _train_and_save(run, config, tokenizer, corpus, began, told)
         told(Finished("done", result.to_json()))
@@ -119,6 +123,8 @@ def _train_and_save(
         )
     kept_out = Windows(corpus, length, "validation")
     validation = [kept_out[index] for index in evenly_spaced(len(kept_out), config.evaluation.windows)]
+    if not validation and config.evaluation.validation:
+        emit(Note("Too little text is kept out for a validation; the last weights are kept, not the best."))
     base = _fresh(config, tokenizer)
     model: Any = base.model
     settings = _settings(config, windows, _fingerprint(config, corpus))
@@ -140,18 +146,18 @@ def _train_and_save(
     )
     output = Path(run.state.config["output"])
     emit(Phase("save", str(output)))
-    if os.path.lexists(output):
-        raise RunError(f"{output} has been written by someone else meanwhile.", "Move it away, then resume this run.")
     course = summarise(read_events(run.events_path))
     growth = tuple(
         {"step": one.step, "layer": one.layer, "from": one.width_before, "to": one.width_after,
          "parameters": one.parameters_after, "dormant": one.dormant, "effective_rank": one.effective_rank}
         for one in course.growth
     )  # fmt: skip
-    with files.atomic_folder(output) as made:
-        saved(model, made)
-        saved(tokenizer, made)
-        files.write_json(made / "pretraining.json", {"settings": run.state.config["settings"], "growth": growth})
+    if not _is_ours(output, run):
+        with files.atomic_folder(output) as made:
+            saved(model, made)
+            saved(tokenizer, made)
+            about = {"id": run.state.config["id"], "settings": config.model_dump(mode="json", include=DECIDING)}
+            files.write_json(made / ABOUT, about | {"growth": growth})
     return Pretrained(
         model=output,
         run=run.path,
@@ -179,84 +185,35 @@ def _checked(config: PretrainConfig) -> Path:
     output = paths.expanded(str(config.run.save_dir or "arbor")).resolve()
     if os.path.lexists(output):
         raise UserError(f"{output} already exists.", "Choose another --save-dir, or remove this one first.")
-    _shape(config, _tokenizer(config))
+    shape_of(config, read_tokenizer(config.tokenizer))
     return output
 
 
-def _tokenizer(config: PretrainConfig) -> Any:
-    from transformers import AutoTokenizer
-
-    place = config.tokenizer
-    if place is None or not (place / "tokenizer.json").is_file():
-        raise DataError(f"{place} holds no tokenizer.json.", "Give the folder that `train-tokenizer` wrote.")
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(place), local_files_only=True, trust_remote_code=False)
-    except Exception as failure:  # whatever a damaged file makes the libraries below say
-        raise DataError(f"The tokenizer in {place} cannot be read: {failure}.", "Train it again.") from failure
-    if tokenizer.eos_token_id is None:
-        raise DataError(f"The tokenizer in {place} has no end-of-text token.", "Use one that has an eos_token.")
-    return tokenizer
-
-
-def _shape(config: PretrainConfig, tokenizer: Any) -> Any:
-    """The ``ArborConfig``.
+def _is_ours(output: Path, run: RunDirectory) -> bool:
+    """Whether this run has saved its model already, and was killed right after that.
 
     Raises:
-        UserError: the sizes do not fit each other or the tokenizer.
+        RunError: something else is there.
     """
-    from neuralforge.models.arbor.configuration import ArborConfig
-
-    model = config.model
-    needed = 1 + max(tokenizer.get_vocab().values())
-    if model.vocab_size is not None and model.vocab_size < needed:
-        raise UserError(
-            f"model.vocab_size is {model.vocab_size:,}; the tokenizer in {config.tokenizer} has {needed:,} tokens.",
-            "Leave vocab_size out, or give the tokenizer that belongs to this configuration.",
-        )
-    if config.training.max_seq_len > model.max_position_embeddings:
-        raise UserError(
-            f"training.max_seq_len ({config.training.max_seq_len:,}) is more than model.max_position_embeddings "
-            f"({model.max_position_embeddings:,}).",
-            "Lower the one or raise the other.",
-        )
-    plain = model.model_dump(exclude={"growth", "vocab_size"})
-    try:
-        return ArborConfig(
-            **plain,
-            vocab_size=model.vocab_size or needed,
-            trained_context=config.training.max_seq_len,
-            growth_factor=model.growth.factor,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    except ValueError as failure:
-        raise UserError(f"This model cannot be made: {failure}", "Correct the section model.") from failure
+    if not os.path.lexists(output):
+        return False
+    about = files.read_json(output / ABOUT) if (output / ABOUT).is_file() else {}
+    if isinstance(about, dict) and about.get("id") == run.state.config["id"]:
+        return True
+    raise RunError(f"{output} has been written by someone else meanwhile.", "Move it away, then resume this run.")
 
 
-def _check_memory(config: PretrainConfig) -> None:
-    """Refuse a model that cannot be trained in the memory there is, before a minute is spent on its corpus."""
-    import psutil
-    import torch
+def _kept_tokenizer(run: RunDirectory, config: PretrainConfig) -> Any:
+    """The tokenizer, kept with the run: resumed from anywhere, it is the same."""
+    from neuralforge.workflows.train_tokenizer import saved
 
-    from neuralforge.models.arbor.modeling import ArborForCausalLM
-
-    shape = _shape(config, _tokenizer(config))
-    if config.model.growth.enabled:
-        shape.intermediate_sizes = [int(width * config.model.growth.max) for width in shape.intermediate_sizes]
-    with torch.device("meta"):
-        count = ArborForCausalLM(shape).count_parameters()
-    # Beside the parameters, what one window's head and layers keep for the backward.
-    rows = config.training.batch_size * config.training.max_seq_len
-    kept = 4 * rows * (12 * shape.hidden_size + 4 * max(shape.intermediate_sizes)) * shape.num_hidden_layers
-    needed = PARAMETER_BYTES * count + (0 if config.training.gradient_checkpointing else kept)
-    available = psutil.virtual_memory().available
-    if config.run.device in ("auto", "cpu") and needed > available:
-        raise UserError(
-            f"A model of {count:,} parameters and batches of {rows:,} tokens need about {needed >> 20:,} MiB; "
-            f"{available >> 20:,} MiB are available.",
-            "Choose a smaller model, --batch-size or --max-seq-len, or gradient_checkpointing.",
-        )
+    kept = run.path / "tokenizer"
+    if kept.exists():
+        return read_tokenizer(kept)
+    tokenizer = read_tokenizer(config.tokenizer)
+    with files.atomic_folder(kept) as made:
+        saved(tokenizer, made)
+    return tokenizer
 
 
 def _fresh(config: PretrainConfig, tokenizer: Any) -> BaseModel:
@@ -268,7 +225,7 @@ def _fresh(config: PretrainConfig, tokenizer: Any) -> BaseModel:
     from neuralforge.models.precision import choose_device
 
     torch.manual_seed(config.training.seed)
-    model = ArborForCausalLM(_shape(config, tokenizer)).to(choose_device(config.run.device))
+    model = ArborForCausalLM(shape_of(config, tokenizer)).to(choose_device(config.run.device))
     if config.training.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     fim = find_fim_tokens(tokenizer, model.get_input_embeddings().num_embeddings)
@@ -402,7 +359,7 @@ def _as_it_was(run: RunDirectory) -> PretrainConfig:
 
 def _fingerprint(config: PretrainConfig, corpus: Corpus) -> str:
     """Digest of everything that decides the weights: shape, settings, corpus and tokenizer."""
-    settings = config.model_dump(mode="json", include={"model", "training", "evaluation"})
+    settings = config.model_dump(mode="json", include=DECIDING)
     shards = [shard.digest for shard in (*corpus.train, *corpus.validation)]
     content = json.dumps([settings, shards, corpus.tokenizer], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()

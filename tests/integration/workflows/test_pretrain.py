@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from neuralforge.cli.app import run
 from neuralforge.config.load import PRETRAINING, preset_names, resolve
 from neuralforge.config.pretraining import PretrainConfig
+from neuralforge.errors import RunError
 from neuralforge.models.arbor.configuration import ArborConfig
 from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.runs.directory import RunDirectory
@@ -106,6 +107,8 @@ def test_killed_and_resumed_it_grows_alike_to_the_same_bits(
     assert whole.widths == (64, 64)
     with pytest.raises(Exception, match="memory"):
         pretrain(settings(**common, run={"save_dir": "torn", "directory": "run", **every}), emit=killer)
+    for path in (folder / "tok").iterdir():
+        path.unlink()  # the run has its own
     torn = pretrain(PretrainConfig.model_validate({"run": {"resume": "run"}}))
     assert torn.widths == whole.widths
     one, two = (load_file(folder / name / "model.safetensors") for name in ("whole", "torn"))
@@ -113,6 +116,17 @@ def test_killed_and_resumed_it_grows_alike_to_the_same_bits(
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert RunDirectory.open_existing(folder / "run").state.outcome == "done"
     assert json.loads((folder / "torn" / "pretraining.json").read_text())["growth"]
+
+
+def test_killed_right_after_saving_it_is_done_at_once(folder: Path) -> None:
+    made = pretrain(settings(training={"max_steps": 4}, run={"directory": "run"}))
+    RunDirectory.open_existing(made.run).update(outcome="running", resume="neuralforge pretrain --resume run")
+    again = pretrain(PretrainConfig.model_validate({"run": {"resume": "run"}}))
+    assert (again.model, again.steps) == (made.model, made.steps)
+    (folder / "own" / "pretraining.json").write_text("{}")
+    RunDirectory.open_existing(made.run).update(outcome="running")
+    with pytest.raises(RunError, match="someone else"):
+        pretrain(PretrainConfig.model_validate({"run": {"resume": "run"}}))
 
 
 def test_a_budget_is_kept(folder: Path) -> None:
