@@ -20,6 +20,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from neuralforge.models.arbor.configuration import ArborConfig
+from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.models.base import BaseModel
 from neuralforge.models.fim import ADDED, find_fim_tokens
 
@@ -92,6 +94,21 @@ def tiny_base(architecture: str, fim: bool = False) -> BaseModel:
         encoder_decoder=architecture == "t5",
         licence="Apache-2.0",
     )
+
+
+def tiny_arbor(tokenizer: Any, width: int, *, tied: bool = True) -> BaseModel:
+    """A random two-layer Arbor model for a tokenizer of 300 tokens."""
+    torch.manual_seed(0)
+    config = ArborConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=width,
+        num_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        tie_word_embeddings=tied,
+    )
+    return BaseModel("arbor", "arbor", "sha256:0", ArborForCausalLM(config), tokenizer, None, False)
 
 
 def save_tiny(architecture: str, folder: Path, fim: bool = False) -> BaseModel:

@@ -1,8 +1,9 @@
 """Options that several commands share, so that one name means one thing everywhere."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,6 +58,24 @@ GenerateLimit = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of draws and resampling.")]
 Picture = Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Write the figures as an SVG picture.")]
+
+
+def option(name: str, help: str, panel: str, metavar: str | None = None) -> Any:
+    """An option of a command whose help has panels."""
+    return typer.Option(name, help=help, rich_help_panel=panel, metavar=metavar)
+
+
+def given(settings: Mapping[str, str], typed: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """What was typed as flags for ``config.load``: dotted key to (option, value).
+
+    Args:
+        settings: the setting that each option is. typed: the command's arguments by name, None where not given.
+    """
+    return {
+        setting: ("--" + name.replace("_", "-"), typed[name])
+        for name, setting in settings.items()
+        if typed[name] is not None
+    }
 
 
 def listed(text: str | None) -> tuple[str, ...]:

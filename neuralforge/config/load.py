@@ -27,7 +27,7 @@ from neuralforge.config.layers import (
     read_yaml,
 )
 from neuralforge.config.pretraining import PretrainConfig
-from neuralforge.config.schema import Section, TrainConfig
+from neuralforge.config.schema import Section, TrainConfig, sections_of
 from neuralforge.errors import UserError
 
 LATER = {
@@ -59,8 +59,7 @@ class Kind(Generic[Config]):
     @property
     def sections(self) -> dict[str, type[Section]]:
         """The fields that hold keys of their own."""
-        found = {name: field.annotation for name, field in self.schema.model_fields.items()}
-        return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Section)}
+        return sections_of(self.schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +289,7 @@ def _placed(loc: tuple[int | str, ...], merged: Layer) -> tuple[str, Origin]:
         key = ".".join(str(part) for part in loc[:size])
         if key not in merged:
             continue
-        value = merged[key].value
+        value, origin = merged[key].value, merged[key].origin
         for part in loc[size:]:
             if isinstance(value, dict) and isinstance(part, str):
                 key, value = f"{key}.{part}", value.get(part)
@@ -298,7 +297,7 @@ def _placed(loc: tuple[int | str, ...], merged: Layer) -> tuple[str, Origin]:
                 key, value = f"{key}[{part}]", value[part]
             else:
                 break
-        return key, merged[".".join(str(part) for part in loc[:size])].origin
+        return key, origin
     return ".".join(str(part) for part in loc[:2]), DEFAULT
 
 

@@ -3,7 +3,7 @@
 Frozen, unknown keys refused, like ``config.schema``; sections may hold sections (``model.growth``).
 """
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -133,8 +133,3 @@ class PretrainConfig(Section):
     training: LearningSection = Field(default_factory=LearningSection)
     evaluation: WatchingSection = Field(default_factory=WatchingSection)
     run: PretrainRunSection = Field(default_factory=PretrainRunSection)
-
-    def to_plain(self) -> dict[str, Any]:
-        """Only what was given, as JSON values."""
-        plain: dict[str, Any] = self.model_dump(mode="json", exclude_unset=True)
-        return plain

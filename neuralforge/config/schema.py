@@ -188,11 +188,10 @@ class TrainConfig(Section):
     run: RunSection = Field(default_factory=RunSection)
 
 
-SECTIONS: dict[str, type[Section]] = {
-    "model": ModelSection,
-    "lora": LoraSection,
-    "training": TrainingSection,
-    "dataset": DatasetSection,
-    "evaluation": EvaluationSection,
-    "run": RunSection,
-}
+def sections_of(schema: type[Section]) -> dict[str, type[Section]]:
+    """The fields of ``schema`` that hold keys of their own."""
+    found = {name: field.annotation for name, field in schema.model_fields.items()}
+    return {name: kind for name, kind in found.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+SECTIONS = sections_of(TrainConfig)

@@ -78,7 +78,7 @@ def generate(
     ending = frozenset(stop) | {base.tokenizer.eos_token_id}
     completions: list[list[int]] = [[] for _ in prompts]
     chooser = Chooser(sampling)
-    seen = [_before(base, prompt) for prompt in prompts]
+    seen = {number: _before(base, prompt) for number, prompt in enumerate(prompts)}
     wanted = (number for number, limit in enumerate(limits) if limit)
     order = sorted(wanted, key=lambda number: (len(prompts[number]), number))
     with torch.inference_mode(), _evaluating(model):
@@ -86,7 +86,7 @@ def generate(
             numbers = order[first : first + batch_size]
             run = _Run.begin(model, [prompts[number] for number in numbers], numbers, base)
             while True:
-                fresh = chooser.choose(run.logits_BV, run.numbers, dict(enumerate(seen)))
+                fresh = chooser.choose(run.logits_BV, run.numbers, seen)
                 if on_tokens is not None:
                     on_tokens(dict(zip(run.numbers, fresh, strict=True)))
                 going = [row for row, token in enumerate(fresh) if token not in ending]
@@ -112,16 +112,16 @@ def stream(
     import torch
 
     _check(base, [prompt], [max_new_tokens])
-    model, chooser, seen = causal(base), Chooser(sampling), _before(base, prompt)
+    model, chooser, seen = causal(base), Chooser(sampling), {0: _before(base, prompt)}
     with _evaluating(model):
         with torch.inference_mode():
             run = _Run.begin(model, [prompt], [0], base)
         for number in range(max_new_tokens):
-            (token,) = chooser.choose(run.logits_BV, run.numbers, {0: seen})
+            (token,) = chooser.choose(run.logits_BV, run.numbers, seen)
             if token == base.tokenizer.eos_token_id:
                 return
             yield token
-            seen.append(token)
+            seen[0].append(token)
             if number + 1 < max_new_tokens:
                 with torch.inference_mode():  # not over the yield: it would be on in the reader's code, too
                     run.advance([token])

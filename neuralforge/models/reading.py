@@ -133,21 +133,31 @@ def _read_model(found: BaseFiles, dtype: Any) -> Any:
     return model
 
 
-def _read_tokenizer(found: BaseFiles) -> PreTrainedTokenizerBase | Any:
+def open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerBase | Any:
+    """The tokenizer in ``folder``, decoding to the very bytes; ``name`` is what errors call it.
+
+    Raises:
+        DataError: there is none that can be read.
+    """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     # tokenizer.json says everything; AutoTokenizer may prefer a class by model type (Qwen2) that splits text in its
     # own way and adds tokens the file does not have.
-    maker = PreTrainedTokenizerFast if (found.folder / "tokenizer.json").is_file() else AutoTokenizer
+    maker = PreTrainedTokenizerFast if (folder / "tokenizer.json").is_file() else AutoTokenizer
     try:
         with quiet():
-            tokenizer = maker.from_pretrained(str(found.folder), trust_remote_code=False, local_files_only=True)
+            tokenizer = maker.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except Exception as failure:
         raise DataError(
-            f"The tokenizer of {found.identity} in {found.folder} cannot be read: {_first_line(failure)}",
+            f"The tokenizer of {name} in {folder} cannot be read: {_first_line(failure)}",
             "The folder needs tokenizer.json (or the files of a tokenizer that transformers knows).",
         ) from failure
     tokenizer.clean_up_tokenization_spaces = False  # decoding must give back the bytes of the code
+    return tokenizer
+
+
+def _read_tokenizer(found: BaseFiles) -> PreTrainedTokenizerBase | Any:
+    tokenizer = open_tokenizer(found.folder, found.identity)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None or tokenizer.eos_token_id is None:

@@ -204,6 +204,11 @@ class Windows(Sequence[Encoded]):
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
+def lengths_of(encoded: Sequence[Encoded]) -> list[int]:
+    """Tokens of each sequence; of windows without reading them."""
+    return encoded.lengths if isinstance(encoded, Windows) else [len(one.ids) for one in encoded]
+
+
 class _Writer:
     """Gathers ids and writes them out a shard at a time."""
 

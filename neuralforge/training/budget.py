@@ -19,7 +19,7 @@ from neuralforge.errors import DataError
 from neuralforge.models.base import BaseModel
 from neuralforge.tokens.batching import collate, cut
 from neuralforge.tokens.encoding import Encoded
-from neuralforge.tokens.shards import Windows
+from neuralforge.tokens.shards import lengths_of
 from neuralforge.training.checkpoint import trainable
 from neuralforge.training.lanes import lanes_for
 from neuralforge.training.network import open_network
@@ -51,7 +51,7 @@ def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int, toge
     """
     network = open_network(base, int8)
     parameters = list(trainable(base.model).values())
-    lengths = encoded.lengths if isinstance(encoded, Windows) else [len(one.ids) for one in encoded]
+    lengths = lengths_of(encoded)
     workers = lanes_for(together if network.concurrent else 1)
     count = workers.count
     longest = sorted(range(len(encoded)), key=lambda index: -lengths[index])[:count]

@@ -29,10 +29,10 @@ class Int8Matrix:
         self.values_OI = torch.empty_like(weight_OI, dtype=torch.int8)
         self.scale_O = weight_OI.new_empty(len(weight_OI))
         # Some rows at a time: large temporaries between lasting blocks leave a heap full of holes.
-        for rows in torch.arange(len(weight_OI)).split(ROWS):
-            values_OI, scale_O1 = _rows_to_int8(weight_OI[rows[0] : rows[-1] + 1])
-            self.values_OI[rows[0] : rows[-1] + 1] = values_OI
-            self.scale_O[rows[0] : rows[-1] + 1] = scale_O1.squeeze(1)
+        for start in range(0, len(weight_OI), ROWS):
+            rows = slice(start, start + ROWS)
+            self.values_OI[rows], scale_R1 = _rows_to_int8(weight_OI[rows])
+            self.scale_O[rows] = scale_R1.squeeze(1)
         self.values_IO = self.values_OI.T
 
     def forward(self, x_NI: Tensor) -> Tensor:

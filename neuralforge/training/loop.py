@@ -32,7 +32,7 @@ from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Emit, Evaluated, Note, Step, silent
 from neuralforge.tokens.batching import collate, plan_epoch
 from neuralforge.tokens.encoding import Encoded
-from neuralforge.tokens.shards import Windows
+from neuralforge.tokens.shards import lengths_of
 from neuralforge.training.checkpoint import LoopState, freeze, restore, state_of, thaw, trainable, weights
 from neuralforge.training.growing import Grower, GrowthSettings
 from neuralforge.training.lanes import Lanes, lanes_for
@@ -104,7 +104,7 @@ def steps_per_epoch(sequences: int, batch_size: int, accumulation: int) -> int:
 
 def rounds_from(encoded: Sequence[Encoded], settings: LoopSettings, step: int) -> Iterator[Round]:
     """The rounds from ``step`` (the first of a round) on, for ever; the last one of an epoch may be short."""
-    lengths = encoded.lengths if isinstance(encoded, Windows) else [len(one.ids) for one in encoded]
+    lengths = lengths_of(encoded)
     accumulation, together = settings.accumulation, settings.parallel_steps
     epoch, skip = divmod(step, steps_per_epoch(len(encoded), settings.batch_size, accumulation))
     while True:
@@ -147,7 +147,6 @@ def run(
     """
     named = trainable(base.model)
     parameters = list(named.values())
-    network = open_network(base, settings.int8)
     optimiser = torch.optim.AdamW(
         _groups(named, settings),
         lr=settings.scheduler.rate(0),
@@ -162,10 +161,9 @@ def run(
     if checkpoint:
         if grower:
             grower.restore(state_of(checkpoint).growth)
-            network = open_network(base, settings.int8)
         state = thaw(checkpoint, named, optimiser, settings.fingerprint)
-        network.refresh()
         emit(Note(f"Going on after step {state.step} of {state.total}."))
+    network = open_network(base, settings.int8)
     losses: list[tuple[int, float]] = []
     stopped = bool(settings.patience and state.stale >= settings.patience)
     best_weights: dict[str, torch.Tensor] = {}
@@ -246,9 +244,7 @@ def run(
         if kept:
             if grower:
                 grower.restore(state_of(best).growth if best else best_growth)
-                network = open_network(base, settings.int8)
             restore(named, kept)
-            network.refresh()
             emit(Note(f"Kept the weights of step {state.best_step}, the best on validation."))
     base.model.eval()
     return LoopResult(replace(state), stopped, tuple(losses))

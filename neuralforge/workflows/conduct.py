@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
 
 from neuralforge import paths
 from neuralforge.errors import Interrupted, NeuralForgeError, RunError, UserError
@@ -16,8 +18,8 @@ from neuralforge.runs.log import EventLog
 
 
 @contextmanager
-def conducted(run: RunDirectory, verb: str, watchers: Sequence[Emit], emit: Emit) -> Iterator[Emit]:
-    """Work inside a locked run directory; yields what tells the caller, the log and the watchers.
+def conducted(run: RunDirectory, verb: str, listeners: Sequence[Emit], emit: Emit) -> Iterator[Emit]:
+    """Work inside a locked run directory; yields what tells the caller, the log and the listeners.
 
     Args:
         verb: the command that goes on with such a run: ``neuralforge VERB --resume RUN``.
@@ -29,7 +31,7 @@ def conducted(run: RunDirectory, verb: str, watchers: Sequence[Emit], emit: Emit
     command = f"neuralforge {verb} --resume {shlex.quote(str(run.path))}"
     with ExitStack() as stack:
         stack.enter_context(run.lock())
-        emit = sinks.tee(emit, stack.enter_context(EventLog(run.events_path)), *watchers)
+        emit = sinks.tee(emit, stack.enter_context(EventLog(run.events_path)), *listeners)
         try:
             run.update(outcome="running", resume=command)
             yield emit
@@ -49,6 +51,16 @@ def conducted(run: RunDirectory, verb: str, watchers: Sequence[Emit], emit: Emit
                 raise
             raise explained from failure
         run.update(outcome="done", phase="done")
+
+
+def watchers(tensorboard: Path | None, wandb: bool, name: str, settings: dict[str, Any]) -> list[Emit]:
+    """Listeners outside a run's folder; made before anything else, for they may not be there."""
+    found: list[Emit] = []
+    if tensorboard:
+        found.append(sinks.tensorboard(tensorboard))
+    if wandb:
+        found.append(sinks.wandb(name, settings))
+    return found
 
 
 def run_to_resume(asked: str, verb: str, ready: str) -> RunDirectory:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from neuralforge.errors import DataError, UserError
@@ -70,6 +71,7 @@ class Generator:
             UserError: ``max_tokens`` is not positive or a stop is empty.
             DataError: prompt and completion together are longer than the model's context, or there is no prompt.
         """
+        from neuralforge.evaluation.completions import decode
         from neuralforge.models.generation import stream, stream_text
         from neuralforge.tokens.encoding import plain_ids
 
@@ -93,11 +95,8 @@ class Generator:
                 yield token
             into.ended = "length" if into.tokens == max_tokens else "end"
 
-        def decode(some: Sequence[int]) -> str:
-            return str(tokenizer.decode(list(some), skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
         into.ended = "stop"  # unless the tokens run out first
-        for piece in stream_text(counted(), decode, stop):
+        for piece in stream_text(counted(), partial(decode, self.base), stop):
             into.text += piece
             yield piece
         into.seconds = time.perf_counter() - began

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from neuralforge import files, paths
 from neuralforge.errors import DataError, RunError, UserError
-from neuralforge.runs import sinks
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.directory import RunDirectory
 from neuralforge.runs.events import Emit, Evaluated, Event, Finished, Note, Phase, silent
 from neuralforge.runs.log import read_events
 from neuralforge.runs.view import summarise
-from neuralforge.workflows.conduct import conducted, run_to_resume
+from neuralforge.workflows.conduct import conducted, run_to_resume, watchers
 from neuralforge.workflows.shape import check_memory, read_tokenizer, shape_of
 
 if TYPE_CHECKING:
     from neuralforge.config.pretraining import CorpusSection, PretrainConfig
     from neuralforge.models.base import BaseModel
+    from neuralforge.runs.checkpoints import Checkpoint
     from neuralforge.tokens.shards import Corpus, Windows
     from neuralforge.training.budget import Pace
     from neuralforge.training.loop import LoopSettings
@@ -87,18 +87,26 @@ def pretrain(config: PretrainConfig, *, emit: Emit = silent) -> Pretrained:
     if config.run.resume is not None:
         run = run_to_resume(config.run.resume, "pretrain", READY)
         config = _as_it_was(run)
-        return _within(run, config, _watchers(config), began, emit)
+        return _within(run, config, None, _watchers(config), began, emit)
     output = _checked(config)
-    check_memory(config)
-    watchers = _watchers(config)
-    remembered = {"settings": config.to_plain(), "output": str(output), "id": uuid.uuid4().hex}
+    tokenizer = read_tokenizer(config.tokenizer)
+    check_memory(config, shape_of(config, tokenizer))
+    listeners = _watchers(config)
+    remembered = {
+        "settings": config.model_dump(mode="json", exclude_unset=True),
+        "output": str(output),
+        "id": uuid.uuid4().hex,
+    }
     run = RunDirectory.create(config.run.directory, "arbor", remembered)
-    return _within(run, config, watchers, began, emit)
+    return _within(run, config, tokenizer, listeners, began, emit)
 
 
-def _within(run: RunDirectory, config: PretrainConfig, watchers: list[Emit], began: float, emit: Emit) -> Pretrained:
-    with conducted(run, "pretrain", watchers, emit) as told:
-        tokenizer = _kept_tokenizer(run, config)
+def _within(
+    run: RunDirectory, config: PretrainConfig, tokenizer: Any, listeners: list[Emit], began: float, emit: Emit
+) -> Pretrained:
+    """Train and save inside a locked run directory; ``tokenizer`` is None when it is resumed."""
+    with conducted(run, "pretrain", listeners, emit) as told:
+        tokenizer = _kept_tokenizer(run, config, tokenizer)
         corpus = _corpus(run, config, tokenizer, told)
         result = _train_and_save(run, config, tokenizer, corpus, began, told)
         told(Finished("done", result.to_json()))
@@ -130,7 +138,7 @@ def _train_and_save(
     settings = _settings(config, windows, _fingerprint(config, corpus))
     store = CheckpointStore(run.checkpoints, emit=emit)
     latest = store.latest()
-    settings, pace = _paced(run, config, base, windows, settings, latest is not None, began)
+    settings, pace = _paced(run, config, base, windows, settings, latest, began)
     work = f"{len(windows):,} windows of {length + 1:,} tokens, {settings.steps:,} steps"
     emit(Phase("train", f"{model.count_parameters():,} parameters, {work}"))
     run.update(phase="train")
@@ -185,7 +193,6 @@ def _checked(config: PretrainConfig) -> Path:
     output = paths.expanded(str(config.run.save_dir or "arbor")).resolve()
     if os.path.lexists(output):
         raise UserError(f"{output} already exists.", "Choose another --save-dir, or remove this one first.")
-    shape_of(config, read_tokenizer(config.tokenizer))
     return output
 
 
@@ -203,14 +210,14 @@ def _is_ours(output: Path, run: RunDirectory) -> bool:
     raise RunError(f"{output} has been written by someone else meanwhile.", "Move it away, then resume this run.")
 
 
-def _kept_tokenizer(run: RunDirectory, config: PretrainConfig) -> Any:
+def _kept_tokenizer(run: RunDirectory, config: PretrainConfig, tokenizer: Any) -> Any:
     """The tokenizer, kept with the run: resumed from anywhere, it is the same."""
     from neuralforge.workflows.train_tokenizer import saved
 
     kept = run.path / "tokenizer"
     if kept.exists():
         return read_tokenizer(kept)
-    tokenizer = read_tokenizer(config.tokenizer)
+    tokenizer = tokenizer or read_tokenizer(config.tokenizer)
     with files.atomic_folder(kept) as made:
         saved(tokenizer, made)
     return tokenizer
@@ -296,13 +303,14 @@ def _paced(
     base: BaseModel,
     windows: Windows,
     settings: LoopSettings,
-    resumed: bool,
+    latest: Checkpoint | None,
     began: float,
 ) -> tuple[LoopSettings, Pace | None]:
     """With a budget: as many steps as fit, and what keeps to the time."""
     from dataclasses import replace
 
     from neuralforge.training.budget import Pace, measure
+    from neuralforge.training.checkpoint import state_of
 
     if config.run.budget is None:
         return settings, None
@@ -321,15 +329,13 @@ def _paced(
                 "Give a larger --budget or a smaller --batch-size.",
             )
         files.write_json(plan, {"steps": steps, "seconds": seconds})
-    most, spent = settings.steps, 0.0
-    if resumed and (latest := CheckpointStore(run.checkpoints).latest()) is not None:
-        spent = float(json.loads(latest.read("state.json"))["elapsed"])
-    scheduler = settings.scheduler.stretched(steps)
-    return replace(settings, steps=steps, scheduler=scheduler), Pace(seconds, spent=spent, steps=most, record=record)
+    pace = Pace(seconds, spent=state_of(latest).elapsed if latest else 0.0, steps=settings.steps, record=record)
+    return replace(settings, steps=steps, scheduler=settings.scheduler.stretched(steps)), pace
 
 
 def _sampling(config: PretrainConfig, base: BaseModel, emit: Emit) -> Emit:
     """Tell the events on; after each measurement, let the model continue the prompts."""
+    from neuralforge.evaluation.completions import decode
     from neuralforge.models.generation import generate
     from neuralforge.tokens.encoding import plain_ids
 
@@ -340,8 +346,8 @@ def _sampling(config: PretrainConfig, base: BaseModel, emit: Emit) -> Emit:
     def told(event: Event) -> None:
         emit(event)
         if isinstance(event, Evaluated) and ids:
-            for prompt, told_ids in zip(prompts, generate(base, ids, max_new_tokens=new), strict=True):
-                emit(Note(f"sample: {prompt}{base.tokenizer.decode(told_ids, skip_special_tokens=True)}"))
+            for prompt, written in zip(prompts, generate(base, ids, max_new_tokens=new), strict=True):
+                emit(Note(f"sample: {prompt}{decode(base, written)}"))
 
     return told
 
@@ -366,9 +372,4 @@ def _fingerprint(config: PretrainConfig, corpus: Corpus) -> str:
 
 
 def _watchers(config: PretrainConfig) -> list[Emit]:
-    found: list[Emit] = []
-    if config.run.tensorboard:
-        found.append(sinks.tensorboard(config.run.tensorboard))
-    if config.run.wandb:
-        found.append(sinks.wandb("arbor", config.model_dump(mode="json")))
-    return found
+    return watchers(config.run.tensorboard, config.run.wandb, "arbor", config.model_dump(mode="json"))

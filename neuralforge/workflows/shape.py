@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,11 @@ def read_tokenizer(place: Path | None) -> Any:
     Raises:
         DataError: there is none, or it cannot be used.
     """
-    from transformers import AutoTokenizer
+    from neuralforge.models.reading import open_tokenizer
 
     if place is None or not (place / "tokenizer.json").is_file():
         raise DataError(f"{place} holds no tokenizer.json.", "Give the folder that `train-tokenizer` wrote.")
-    try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(str(place), local_files_only=True, trust_remote_code=False)
-    except Exception as failure:  # whatever a damaged file makes the libraries below say
-        raise DataError(f"The tokenizer in {place} cannot be read: {failure}.", "Train it again.") from failure
+    tokenizer = open_tokenizer(place, place.name)
     if tokenizer.eos_token_id is None:
         raise DataError(f"The tokenizer in {place} has no end-of-text token.", "Use one that has an eos_token.")
     return tokenizer
@@ -69,8 +67,15 @@ def shape_of(config: PretrainConfig, tokenizer: Any) -> Any:
         raise UserError(f"This model cannot be made: {failure}", "Correct the section model.") from failure
 
 
-def check_memory(config: PretrainConfig) -> None:
-    """Refuse a model that cannot be trained in the memory there is, before a minute is spent on its corpus."""
+def check_memory(config: PretrainConfig, shape: Any) -> None:
+    """Refuse a model of ``shape`` that cannot be trained in the memory there is, before its corpus takes minutes.
+
+    Args:
+        shape: its ``ArborConfig``.
+
+    Raises:
+        UserError: it needs more than there is.
+    """
     import psutil
     import torch
 
@@ -79,8 +84,8 @@ def check_memory(config: PretrainConfig) -> None:
 
     if choose_device(config.run.device).type != "cpu":
         return
-    shape = shape_of(config, read_tokenizer(config.tokenizer))
     if config.model.growth.enabled:
+        shape = copy(shape)
         shape.intermediate_sizes = [int(width * config.model.growth.max) for width in shape.intermediate_sizes]
     with torch.device("meta"):
         count = ArborForCausalLM(shape).count_parameters()

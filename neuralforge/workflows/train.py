@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from neuralforge import files, paths
 from neuralforge.errors import RunError, UserError
-from neuralforge.runs import sinks
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.directory import RunDirectory
 from neuralforge.runs.events import Emit, Finished, Note, Phase, silent
 from neuralforge.runs.log import read_events
 from neuralforge.runs.view import summarise
 from neuralforge.workflows.account import adapter_name, manifest_of, recipe_of
-from neuralforge.workflows.conduct import conducted, run_to_resume
+from neuralforge.workflows.conduct import conducted, run_to_resume, watchers
 from neuralforge.workflows.material import DATA, Material, gather, store_material, stored_material
 
 if TYPE_CHECKING:
@@ -67,12 +66,12 @@ def train(config: TrainConfig, *, emit: Emit = silent) -> TrainResult:
         config = _as_it_was(run, config)
         return _within(run, config, None, _watchers(config), began, emit)
     output = _output(config)
-    watchers = [] if config.run.dry_run else _watchers(config)
+    listeners = [] if config.run.dry_run else _watchers(config)
     material = gather(config, emit)
     if config.run.dry_run:
         return _dry_run(config, material, output, began, emit)
     run = RunDirectory.create(config.run.directory, adapter_name(config), _remembered(config, output))
-    return _within(run, config, material, watchers, began, emit)
+    return _within(run, config, material, listeners, began, emit)
 
 
 def _dry_run(config: TrainConfig, material: Material, output: Path, began: float, emit: Emit) -> TrainResult:
@@ -90,14 +89,14 @@ def _within(
     run: RunDirectory,
     config: TrainConfig,
     material: Material | None,
-    watchers: list[Emit],
+    listeners: list[Emit],
     began: float,
     emit: Emit,
 ) -> TrainResult:
     """Train, judge and pack inside a locked run directory; ``material`` is None when it is resumed."""
     if config.run.profile_memory:
-        watchers = [*watchers, _memory_log(run)]
-    with conducted(run, "train", watchers, emit) as told:
+        listeners = [*listeners, _memory_log(run)]
+    with conducted(run, "train", listeners, emit) as told:
         if material is None:
             material = stored_material(run)
         else:
@@ -116,6 +115,7 @@ def _train_judge_pack(
     from neuralforge.models.generation import Writing
     from neuralforge.tokens.encoding import encode
     from neuralforge.training.budget import Pace
+    from neuralforge.training.checkpoint import state_of
     from neuralforge.training.plan import TrainingPlan, check_resources, make_plan, select
     from neuralforge.training.watching import GradientLog, MemoryLog
 
@@ -140,7 +140,7 @@ def _train_judge_pack(
     latest = store.latest()
     pace = None
     if plan.training_seconds is not None:
-        spent = json.loads(latest.read("state.json"))["elapsed"] if latest else 0.0
+        spent = state_of(latest).elapsed if latest else 0.0
         left = plan.training_seconds
         if latest is None and plan.deadline_seconds is not None:  # what planning itself took is known only now
             left = min(left * 1.5, plan.deadline_seconds - (time.monotonic() - began))
@@ -315,10 +315,4 @@ def _memory_log(run: RunDirectory) -> Emit:
 
 
 def _watchers(config: TrainConfig) -> list[Emit]:
-    """Listeners outside the run's folder; made before anything else, for they may not be there."""
-    found: list[Emit] = []
-    if config.run.tensorboard:
-        found.append(sinks.tensorboard(config.run.tensorboard))
-    if config.run.wandb:
-        found.append(sinks.wandb(adapter_name(config), config.model_dump(mode="json")))
-    return found
+    return watchers(config.run.tensorboard, config.run.wandb, adapter_name(config), config.model_dump(mode="json"))

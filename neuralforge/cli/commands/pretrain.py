@@ -2,11 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from neuralforge.cli.options import Json
+from neuralforge.cli.options import Json, given, option
 from neuralforge.cli.present import line, show_json
 from neuralforge.errors import UserError
 
@@ -37,57 +35,53 @@ SETTINGS = {
 }
 
 
-def _option(name: str, help: str, panel: str, metavar: str | None = None) -> Any:
-    return typer.Option(name, help=help, rich_help_panel=panel, metavar=metavar)
-
-
 WHAT, LOOP, RUN = "What to train", "Training", "Run"
 
 
 def pretrain(
     data: Annotated[
-        list[str] | None, _option("--data", "Text file, JSONL file or folder; may be repeated.", WHAT, "PATH")
+        list[str] | None, option("--data", "Text file, JSONL file or folder; may be repeated.", WHAT, "PATH")
     ] = None,
     tokenizer: Annotated[
-        str | None, _option("--tokenizer", "Folder of the tokenizer (see train-tokenizer).", WHAT, "DIR")
+        str | None, option("--tokenizer", "Folder of the tokenizer (see train-tokenizer).", WHAT, "DIR")
     ] = None,
-    config: Annotated[Path | None, _option("--config", "YAML file of settings.", WHAT, "FILE")] = None,
+    config: Annotated[Path | None, option("--config", "YAML file of settings.", WHAT, "FILE")] = None,
     preset: Annotated[
-        str | None, _option("--preset", "A shape: tiny, small, medium, large or arbor-699m.", WHAT, "NAME")
+        str | None, option("--preset", "A shape: tiny, small, medium, large or arbor-699m.", WHAT, "NAME")
     ] = None,
     growth: Annotated[
-        bool | None, _option("--growth/--no-growth", "Widen layers that are full while the model trains.", WHAT)
+        bool | None, option("--growth/--no-growth", "Widen layers that are full while the model trains.", WHAT)
     ] = None,
-    epochs: Annotated[int | None, _option("--epochs", "Passes over the corpus.", LOOP, "N")] = None,
-    max_steps: Annotated[int | None, _option("--max-steps", "At most so many steps.", LOOP, "N")] = None,
-    batch_size: Annotated[int | None, _option("--batch-size", "Windows in one forward pass.", LOOP, "N")] = None,
+    epochs: Annotated[int | None, option("--epochs", "Passes over the corpus.", LOOP, "N")] = None,
+    max_steps: Annotated[int | None, option("--max-steps", "At most so many steps.", LOOP, "N")] = None,
+    batch_size: Annotated[int | None, option("--batch-size", "Windows in one forward pass.", LOOP, "N")] = None,
     gradient_accumulation_steps: Annotated[
-        int | None, _option("--gradient-accumulation-steps", "Forward passes to one step.", LOOP, "N")
+        int | None, option("--gradient-accumulation-steps", "Forward passes to one step.", LOOP, "N")
     ] = None,
-    learning_rate: Annotated[float | None, _option("--learning-rate", "Peak learning rate.", LOOP, "RATE")] = None,
-    max_seq_len: Annotated[int | None, _option("--max-seq-len", "Tokens of a window.", LOOP, "N")] = None,
+    learning_rate: Annotated[float | None, option("--learning-rate", "Peak learning rate.", LOOP, "RATE")] = None,
+    max_seq_len: Annotated[int | None, option("--max-seq-len", "Tokens of a window.", LOOP, "N")] = None,
     gradient_checkpointing: Annotated[
         bool | None,
-        _option("--gradient-checkpointing/--no-gradient-checkpointing", "Less memory, more time.", LOOP),
+        option("--gradient-checkpointing/--no-gradient-checkpointing", "Less memory, more time.", LOOP),
     ] = None,
-    seed: Annotated[int | None, _option("--seed", "Seed of everything random.", LOOP, "N")] = None,
-    eval_every: Annotated[int | None, _option("--eval-every", "Steps between two validations.", LOOP, "N")] = None,
+    seed: Annotated[int | None, option("--seed", "Seed of everything random.", LOOP, "N")] = None,
+    eval_every: Annotated[int | None, option("--eval-every", "Steps between two validations.", LOOP, "N")] = None,
     prompt: Annotated[
-        list[str] | None, _option("--prompt", "Text to continue at each of them; may be repeated.", LOOP, "TEXT")
+        list[str] | None, option("--prompt", "Text to continue at each of them; may be repeated.", LOOP, "TEXT")
     ] = None,
     save_dir: Annotated[
-        str | None, _option("--save-dir", "Folder for the model; ./arbor if not given.", RUN, "DIR")
+        str | None, option("--save-dir", "Folder for the model; ./arbor if not given.", RUN, "DIR")
     ] = None,
     checkpoint_dir: Annotated[
-        str | None, _option("--checkpoint-dir", "Run folder: corpus, checkpoints, log.", RUN, "DIR")
+        str | None, option("--checkpoint-dir", "Run folder: corpus, checkpoints, log.", RUN, "DIR")
     ] = None,
     resume: Annotated[
-        str | None, _option("--resume", "Continue a run; latest takes the newest unfinished one.", RUN, "RUN")
+        str | None, option("--resume", "Continue a run; latest takes the newest unfinished one.", RUN, "RUN")
     ] = None,
-    budget: Annotated[str | None, _option("--budget", "Time for the whole command (10m, 2h).", RUN, "TIME")] = None,
-    device: Annotated[str | None, _option("--device", "auto, cpu, mps, cuda or cuda:N.", RUN, "NAME")] = None,
-    tensorboard: Annotated[str | None, _option("--tensorboard", "Write TensorBoard files.", RUN, "DIR")] = None,
-    wandb: Annotated[bool | None, _option("--wandb", "Report to Weights & Biases.", RUN)] = None,
+    budget: Annotated[str | None, option("--budget", "Time for the whole command (10m, 2h).", RUN, "TIME")] = None,
+    device: Annotated[str | None, option("--device", "auto, cpu, mps, cuda or cuda:N.", RUN, "NAME")] = None,
+    tensorboard: Annotated[str | None, option("--tensorboard", "Write TensorBoard files.", RUN, "DIR")] = None,
+    wandb: Annotated[bool | None, option("--wandb", "Report to Weights & Biases.", RUN)] = None,
     as_json: Json = False,
 ) -> None:
     """Train a small model of your own on text.
@@ -99,11 +93,7 @@ def pretrain(
     from neuralforge.cli.progress import shown
     from neuralforge.config.load import PRETRAINING, resolve
 
-    flags = {
-        setting: ("--" + option.replace("_", "-"), typed[option])
-        for option, setting in SETTINGS.items()
-        if typed[option] is not None
-    }
+    flags = given(SETTINGS, typed)
     if data:
         flags["datasets"] = ("--data", [{"source": place} for place in data])
     if resume is not None and (len(flags) > 1 or config or preset):

@@ -4,9 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from neuralforge.cli.options import Json
+from neuralforge.cli.options import Json, given, option
 from neuralforge.cli.present import duration, line, show_json, size, table
 from neuralforge.errors import UserError, VerdictError
 
@@ -63,124 +61,118 @@ SETTINGS = {
 }
 
 
-def _option(name: str, help: str, panel: str, metavar: str | None = None) -> Any:
-    return typer.Option(name, help=help, rich_help_panel=panel, metavar=metavar)
-
-
 DATA, MODEL, ADAPTER, LOOP, RUN, WATCH = "What to learn from", "Base model", "Adapter", "Training", "Run", "Watching"
 
 
 def train(
     from_git: Annotated[
-        str | None, _option("--from-git", "Repository whose history is mined.", DATA, "PATH|URL")
+        str | None, option("--from-git", "Repository whose history is mined.", DATA, "PATH|URL")
     ] = None,
-    dataset: Annotated[str | None, _option("--dataset", "JSONL file of examples.", DATA, "FILE")] = None,
+    dataset: Annotated[str | None, option("--dataset", "JSONL file of examples.", DATA, "FILE")] = None,
     source: Annotated[
         list[str] | None,
-        _option(
-            "--source", "Folder, data file, or NAME:LOCATION for a source plugin; may be repeated.", DATA, "SOURCE"
-        ),
+        option("--source", "Folder, data file, or NAME:LOCATION for a source plugin; may be repeated.", DATA, "SOURCE"),
     ] = None,
     eval_file: Annotated[
-        str | None, _option("--eval-file", "JSONL file to judge on, instead of the newest commits.", DATA, "FILE")
+        str | None, option("--eval-file", "JSONL file to judge on, instead of the newest commits.", DATA, "FILE")
     ] = None,
     languages: Annotated[
-        str | None, _option("--languages", "Keep only these languages (java,python,js).", DATA, "NAMES")
+        str | None, option("--languages", "Keep only these languages (java,python,js).", DATA, "NAMES")
     ] = None,
     since: Annotated[
-        str | None, _option("--since", 'Oldest commit, as git says it ("6 months ago").', DATA, "DATE")
+        str | None, option("--since", 'Oldest commit, as git says it ("6 months ago").', DATA, "DATE")
     ] = None,
-    until: Annotated[str | None, _option("--until", "Newest commit, as git says it.", DATA, "DATE")] = None,
+    until: Annotated[str | None, option("--until", "Newest commit, as git says it.", DATA, "DATE")] = None,
     paths: Annotated[
-        list[str] | None, _option("--paths", "Keep only files that match; may be repeated.", DATA, "GLOB")
+        list[str] | None, option("--paths", "Keep only files that match; may be repeated.", DATA, "GLOB")
     ] = None,
     pattern: Annotated[
-        list[str] | None, _option("--pattern", 'File names for folders ("*.java"); may be repeated.', DATA, "GLOB")
+        list[str] | None, option("--pattern", 'File names for folders ("*.java"); may be repeated.', DATA, "GLOB")
     ] = None,
-    max_examples: Annotated[int | None, _option("--max-examples", "At most this many examples.", DATA, "N")] = None,
+    max_examples: Annotated[int | None, option("--max-examples", "At most this many examples.", DATA, "N")] = None,
     max_length: Annotated[
-        int | None, _option("--max-length", "Tokens in one example; 0 lets the planner choose.", DATA, "N")
+        int | None, option("--max-length", "Tokens in one example; 0 lets the planner choose.", DATA, "N")
     ] = None,
     skip_bad: Annotated[
         bool | None,
-        _option("--skip-bad/--no-skip-bad", "Count and skip bad lines of a data file instead of stopping.", DATA),
+        option("--skip-bad/--no-skip-bad", "Count and skip bad lines of a data file instead of stopping.", DATA),
     ] = None,
     base: Annotated[
-        str | None, _option("--base", "An alias, a hub id, a folder or a GGUF file.", MODEL, "MODEL")
+        str | None, option("--base", "An alias, a hub id, a folder or a GGUF file.", MODEL, "MODEL")
     ] = None,
-    device: Annotated[str | None, _option("--device", "auto, cpu, mps, cuda or cuda:N.", MODEL, "NAME")] = None,
-    name: Annotated[str | None, _option("--name", "Name of the adapter.", ADAPTER, "NAME")] = None,
-    rank: Annotated[int | None, _option("--rank", "Rank of the update.", ADAPTER, "R")] = None,
-    alpha: Annotated[float | None, _option("--alpha", "Scale; twice the rank if left out.", ADAPTER, "A")] = None,
-    dropout: Annotated[float | None, _option("--dropout", "Dropout before the adapter.", ADAPTER, "P")] = None,
+    device: Annotated[str | None, option("--device", "auto, cpu, mps, cuda or cuda:N.", MODEL, "NAME")] = None,
+    name: Annotated[str | None, option("--name", "Name of the adapter.", ADAPTER, "NAME")] = None,
+    rank: Annotated[int | None, option("--rank", "Rank of the update.", ADAPTER, "R")] = None,
+    alpha: Annotated[float | None, option("--alpha", "Scale; twice the rank if left out.", ADAPTER, "A")] = None,
+    dropout: Annotated[float | None, option("--dropout", "Dropout before the adapter.", ADAPTER, "P")] = None,
     target_modules: Annotated[
-        str | None, _option("--target-modules", "all-linear, or names such as q_proj,v_proj.", ADAPTER, "NAMES")
+        str | None, option("--target-modules", "all-linear, or names such as q_proj,v_proj.", ADAPTER, "NAMES")
     ] = None,
     layers: Annotated[
         str | None,
-        _option("--layers", "auto, all, upper-half, or how many of the upper layers to adapt.", ADAPTER, "WHICH"),
+        option("--layers", "auto, all, upper-half, or how many of the upper layers to adapt.", ADAPTER, "WHICH"),
     ] = None,
     rslora: Annotated[
-        bool | None, _option("--rslora/--no-rslora", "Scale by the square root of the rank (rsLoRA).", ADAPTER)
+        bool | None, option("--rslora/--no-rslora", "Scale by the square root of the rank (rsLoRA).", ADAPTER)
     ] = None,
-    dora: Annotated[bool | None, _option("--dora/--no-dora", "Decompose weights (DoRA).", ADAPTER)] = None,
-    learning_rate: Annotated[float | None, _option("--learning-rate", "Peak learning rate.", LOOP, "RATE")] = None,
+    dora: Annotated[bool | None, option("--dora/--no-dora", "Decompose weights (DoRA).", ADAPTER)] = None,
+    learning_rate: Annotated[float | None, option("--learning-rate", "Peak learning rate.", LOOP, "RATE")] = None,
     scheduler: Annotated[
-        str | None, _option("--scheduler", "cosine, linear or constant after the warm-up.", LOOP, "NAME")
+        str | None, option("--scheduler", "cosine, linear or constant after the warm-up.", LOOP, "NAME")
     ] = None,
-    epochs: Annotated[int | None, _option("--epochs", "Passes over the examples.", LOOP, "N")] = None,
-    batch_size: Annotated[int | None, _option("--batch-size", "Examples in one forward pass.", LOOP, "N")] = None,
+    epochs: Annotated[int | None, option("--epochs", "Passes over the examples.", LOOP, "N")] = None,
+    batch_size: Annotated[int | None, option("--batch-size", "Examples in one forward pass.", LOOP, "N")] = None,
     gradient_accumulation: Annotated[
-        int | None, _option("--gradient-accumulation", "Forward passes to one step.", LOOP, "N")
+        int | None, option("--gradient-accumulation", "Forward passes to one step.", LOOP, "N")
     ] = None,
     gradient_checkpointing: Annotated[
         bool | None,
-        _option("--gradient-checkpointing/--no-gradient-checkpointing", "Less memory, more time.", LOOP),
+        option("--gradient-checkpointing/--no-gradient-checkpointing", "Less memory, more time.", LOOP),
     ] = None,
-    fp16: Annotated[bool | None, _option("--fp16", "16-bit floats.", LOOP)] = None,
-    bf16: Annotated[bool | None, _option("--bf16", "16-bit brain floats.", LOOP)] = None,
+    fp16: Annotated[bool | None, option("--fp16", "16-bit floats.", LOOP)] = None,
+    bf16: Annotated[bool | None, option("--bf16", "16-bit brain floats.", LOOP)] = None,
     completion_only_loss: Annotated[
         bool | None,
-        _option("--completion-only-loss", "Learn only what was typed, not the code around it.", LOOP),
+        option("--completion-only-loss", "Learn only what was typed, not the code around it.", LOOP),
     ] = None,
-    seed: Annotated[int | None, _option("--seed", "Seed of everything random.", LOOP, "N")] = None,
+    seed: Annotated[int | None, option("--seed", "Seed of everything random.", LOOP, "N")] = None,
     low_memory: Annotated[
         bool | None,
-        _option("--low-memory/--no-low-memory", "Less memory (small passes, recomputation), more time.", LOOP),
+        option("--low-memory/--no-low-memory", "Less memory (small passes, recomputation), more time.", LOOP),
     ] = None,
     budget: Annotated[
         str | None,
-        _option(
+        option(
             "--budget", "Time for the whole command (5m, 1h30m); examples and epochs are chosen to fit.", RUN, "TIME"
         ),
     ] = None,
-    config: Annotated[Path | None, _option("--config", "YAML file of settings.", RUN, "FILE")] = None,
+    config: Annotated[Path | None, option("--config", "YAML file of settings.", RUN, "FILE")] = None,
     preset: Annotated[
-        str | None, _option("--preset", "Shipped settings; see `neuralforge config presets`.", RUN, "NAME")
+        str | None, option("--preset", "Shipped settings; see `neuralforge config presets`.", RUN, "NAME")
     ] = None,
-    output: Annotated[str | None, _option("--output", "The .lora file to write.", RUN, "FILE")] = None,
+    output: Annotated[str | None, option("--output", "The .lora file to write.", RUN, "FILE")] = None,
     checkpoint_dir: Annotated[
-        str | None, _option("--checkpoint-dir", "Folder of the run: checkpoints, log, report.", RUN, "FOLDER")
+        str | None, option("--checkpoint-dir", "Folder of the run: checkpoints, log, report.", RUN, "FOLDER")
     ] = None,
     resume: Annotated[
-        str | None, _option("--resume", "Continue a run; the newest unfinished one if none is named.", RUN, "[RUN]")
+        str | None, option("--resume", "Continue a run; the newest unfinished one if none is named.", RUN, "[RUN]")
     ] = None,
     dry_run: Annotated[
-        bool | None, _option("--dry-run", "Check everything, predict time and memory, train nothing.", RUN)
+        bool | None, option("--dry-run", "Check everything, predict time and memory, train nothing.", RUN)
     ] = None,
-    interactive: Annotated[bool, _option("--interactive", "Ask for what is needed.", RUN)] = False,
-    force: Annotated[bool | None, _option("--force", "Succeed even when the adapter hurts.", RUN)] = None,
+    interactive: Annotated[bool, option("--interactive", "Ask for what is needed.", RUN)] = False,
+    force: Annotated[bool | None, option("--force", "Succeed even when the adapter hurts.", RUN)] = None,
     tensorboard: Annotated[
-        str | None, _option("--tensorboard", "Folder for TensorBoard files.", WATCH, "FOLDER")
+        str | None, option("--tensorboard", "Folder for TensorBoard files.", WATCH, "FOLDER")
     ] = None,
-    wandb: Annotated[bool | None, _option("--wandb", "Report to Weights & Biases.", WATCH)] = None,
-    log_level: Annotated[str | None, _option("--log-level", "DEBUG, INFO, WARNING or ERROR.", WATCH, "LEVEL")] = None,
-    debug: Annotated[bool | None, _option("--debug", "Keep tracebacks and log everything.", WATCH)] = None,
+    wandb: Annotated[bool | None, option("--wandb", "Report to Weights & Biases.", WATCH)] = None,
+    log_level: Annotated[str | None, option("--log-level", "DEBUG, INFO, WARNING or ERROR.", WATCH, "LEVEL")] = None,
+    debug: Annotated[bool | None, option("--debug", "Keep tracebacks and log everything.", WATCH)] = None,
     profile_memory: Annotated[
-        bool | None, _option("--profile-memory", "Record memory by phase and module.", WATCH)
+        bool | None, option("--profile-memory", "Record memory by phase and module.", WATCH)
     ] = None,
     track_gradients: Annotated[
-        bool | None, _option("--track-gradients", "Record gradient norms by module.", WATCH)
+        bool | None, option("--track-gradients", "Record gradient norms by module.", WATCH)
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -193,11 +185,7 @@ def train(
     from neuralforge.cli.progress import shown
     from neuralforge.config.load import load_config
 
-    flags = {
-        setting: ("--" + option.replace("_", "-"), typed[option])
-        for option, setting in SETTINGS.items()
-        if typed[option] is not None
-    }
+    flags = given(SETTINGS, typed)
     if resume is not None:
         from neuralforge.config.schema import SAID_ANEW
 

@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from neuralforge.errors import RunError, UserError
-from neuralforge.models.arbor.configuration import ArborConfig
-from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.models.base import BaseModel, causal
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Event, Grown, Step
@@ -21,7 +19,7 @@ from neuralforge.training.attach import LoraSettings, attach
 from neuralforge.training.growing import Grower, GrowthSettings
 from neuralforge.training.loop import LoopResult, LoopSettings, run
 from neuralforge.training.schedule import ConstantScheduler
-from tests.tiny import tiny_base
+from tests.tiny import tiny_arbor, tiny_base
 
 TEXTS = [f"def f{number}(first):\n    return first + {number}\n" for number in range(60)]
 # Full at every look but the first: nothing has to be in use, to have stopped spreading, or to have slowed down.
@@ -46,16 +44,7 @@ def _rank_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def base(tokenizer: Any, lora: bool = False) -> BaseModel:
-    torch.manual_seed(0)
-    config = ArborConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=32,
-        num_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=128,
-    )
-    made = BaseModel("arbor", "arbor", "sha256:0", ArborForCausalLM(config), tokenizer, None, False)
+    made = tiny_arbor(tokenizer, 32, tied=False)
     if lora:
         made.model.requires_grad_(False)
         attach(made, LoraSettings(rank=4, alpha=8))

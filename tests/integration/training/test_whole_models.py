@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from neuralforge.models.arbor.configuration import ArborConfig
-from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.models.base import BaseModel
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.events import Event, Step
@@ -18,6 +16,7 @@ from neuralforge.tokens.tokenizer import train_tokenizer
 from neuralforge.training.loop import LoopSettings, run
 from neuralforge.training.network import GenericNetwork, open_network
 from neuralforge.training.schedule import WarmupScheduler
+from tests.tiny import tiny_arbor
 
 TEXTS = [f"def f{number}(first):\n    return first + {number}\n" for number in range(60)]
 
@@ -27,23 +26,9 @@ def tokenizer() -> Any:
     return train_tokenizer(TEXTS, vocab_size=300)
 
 
-def base(tokenizer: Any, tied: bool = True) -> BaseModel:
-    torch.manual_seed(0)
-    config = ArborConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=48,
-        num_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=128,
-        tie_word_embeddings=tied,
-    )
-    return BaseModel("arbor", "arbor", "sha256:0", ArborForCausalLM(config), tokenizer, None, False)
-
-
 @pytest.mark.parametrize("tied", [True, False])
 def test_every_weight_has_the_librarys_gradient(tokenizer: Any, tmp_path: Path, tied: bool) -> None:
-    model = base(tokenizer, tied)
+    model = tiny_arbor(tokenizer, 48, tied=tied)
     windows = Windows(write_corpus(TEXTS, tokenizer, tmp_path, validation=0), 32)
     network = open_network(model)
     assert isinstance(network, GenericNetwork)
@@ -60,7 +45,7 @@ def test_it_learns_and_goes_on_bit_for_bit_where_it_was_stopped(tokenizer: Any, 
     settings = LoopSettings(steps=24, scheduler=WarmupScheduler(1e-2, 2, 24), batch_size=4, checkpoint_every=0)
 
     def train(store: CheckpointStore, until: int, resume: bool = False) -> tuple[BaseModel, list[float]]:
-        model, losses = base(tokenizer), list[float]()
+        model, losses = tiny_arbor(tokenizer, 48), list[float]()
 
         def watch(event: Event) -> None:
             if isinstance(event, Step):
