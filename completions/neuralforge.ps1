@@ -142,7 +142,7 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             '--dora' = 'Decompose weights (DoRA)'
             '--no-dora' = 'Decompose weights (DoRA)'
             '--learning-rate' = 'Peak learning rate'
-            '--scheduler' = 'cosine, linear or constant after the warm-up'
+            '--scheduler' = 'linear, cosine or constant after the warm-up'
             '--epochs' = 'Passes over the examples'
             '--batch-size' = 'Examples in one forward pass'
             '--gradient-accumulation' = 'Forward passes to one step'

@@ -38,7 +38,7 @@ def _twice_rank(known: dict[str, Any]) -> float:
 class LoraSection(Section):
     """The shape of the adapter (Hu et al. 2021, arXiv 2106.09685)."""
 
-    rank: Int = Field(default=8, ge=1, le=512, description="rank r of the update BA")
+    rank: Int = Field(default=16, ge=1, le=512, description="rank r of the update BA")
     alpha: Float = Field(default_factory=_twice_rank, gt=0, le=4096, description="scale; 2 x rank when not given")
     dropout: Float = Field(default=0.0, ge=0, lt=1, description="dropout before A")
     target_modules: Modules = Field(default="all-linear", description="all-linear, or names of the modules to adapt")
@@ -67,13 +67,16 @@ class TrainingSection(Section):
     int8: Switch = Field(
         default="auto", description="8-bit products with frozen weights: auto where that is faster, on, off"
     )
+    sampled_softmax: bool = Field(
+        default=True, description="compute the softmax over the tokens of the examples and a sample of all others"
+    )
     learning_rate: Float | None = Field(
         default=None, gt=0, le=1, description="peak learning rate of AdamW; chosen by batch and base when not given"
     )
     loraplus_lr_ratio: Float = Field(
         default=4.0, gt=0, le=64, description="rate of B over that of A (LoRA+, Hayou et al. 2024, arXiv 2402.12354)"
     )
-    scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="decay after the warm-up")
+    scheduler: Literal["cosine", "linear", "constant"] = Field(default="linear", description="decay after the warm-up")
     epochs: Int = Field(
         default=3, ge=1, le=1000, description="passes over the examples; with a budget at most so many, 4 if not given"
     )

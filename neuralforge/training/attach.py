@@ -28,8 +28,8 @@ class LoraSettings:
         rslora: scale by alpha / √rank (arXiv 2312.03732). dora: weight decomposition (arXiv 2402.09353).
     """
 
-    rank: int = 8
-    alpha: float = 16.0
+    rank: int = 16
+    alpha: float = 32.0
     dropout: float = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
     layers: str | int = "all"

@@ -22,7 +22,7 @@ from neuralforge.tokens.encoding import Encoded
 from neuralforge.tokens.shards import lengths_of
 from neuralforge.training.checkpoint import trainable
 from neuralforge.training.lanes import lanes_for
-from neuralforge.training.network import open_network
+from neuralforge.training.loop import LoopSettings
 
 SAMPLE_BATCHES = 4
 # A schedule that is cut short by less than this share of its steps is not worth bending.
@@ -44,15 +44,15 @@ class Pulse:
     memory: int
 
 
-def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int, together: int, int8: bool = False) -> Pulse:
-    """Train on a few micro-batches without learning from them, in the lanes that ``together`` sequences fill.
+def measure(base: BaseModel, encoded: Sequence[Encoded], settings: LoopSettings) -> Pulse:
+    """Train on a few micro-batches without learning from them, in the lanes that a round of ``settings`` fills.
 
     Takes the longest sequences for the memory's sake and ordinary ones for the time's.
     """
-    network = open_network(base, int8)
+    network = settings.network(base, encoded)
     parameters = list(trainable(base.model).values())
     lengths = lengths_of(encoded)
-    workers = lanes_for(together if network.concurrent else 1)
+    workers = lanes_for(settings.together if network.concurrent else 1)
     count = workers.count
     longest = sorted(range(len(encoded)), key=lambda index: -lengths[index])[:count]
     stride = max(1, len(encoded) // (SAMPLE_BATCHES * count))
@@ -69,7 +69,7 @@ def measure(base: BaseModel, encoded: Sequence[Encoded], micro_tokens: int, toge
         return batch.tokens
 
     def timed(work: Callable[[tuple[int, ...]], int], indices: Sequence[int]) -> float:
-        parts = cut(indices, lengths, micro_tokens)
+        parts = cut(indices, lengths, settings.micro_tokens)
         began = time.perf_counter()
         tokens = sum(lanes.map(work, parts))
         return (time.perf_counter() - began) / max(1, tokens)

@@ -1,7 +1,7 @@
 """Llama-shaped decoder layers with LoRA, forward and backward written out by hand.
 
 The generic path (transformers + PEFT under autograd) spends more than half of a CPU step outside the large
-matrix products: adapter casts, rank-8 products, rotary and norm temporaries, padding. Here a layer is one
+matrix products: adapter casts, low-rank products, rotary and norm temporaries, padding. Here a layer is one
 ``torch.autograd.Function`` on *packed* tokens (one sequence after another, and fewer than ``ROW_STEP`` rows of
 filling at the end), which
 

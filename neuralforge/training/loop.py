@@ -39,6 +39,7 @@ from neuralforge.training.lanes import Lanes, lanes_for
 from neuralforge.training.network import Network, open_network
 from neuralforge.training.schedule import Scheduler
 from neuralforge.training.scoring import mean_loss
+from neuralforge.training.vocabulary import sampled
 
 SAVED = " Everything learned so far is saved."
 
@@ -55,6 +56,7 @@ class LoopSettings:
     Attributes:
         batch_size: sequences of one micro-step. accumulation: micro-steps to one optimiser step.
         parallel_steps: steps of one round. int8: 8-bit products with frozen weights, see ``open_network``.
+        sampled_softmax: estimate what tokens that no sequence contains add to the softmax (``training.vocabulary``).
         steps: optimiser steps in all. scheduler: learning rate of each.
         weight_decay: of matrices; vectors (norms, biases) have none. betas, eps: AdamW's.
         loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+).
@@ -73,6 +75,7 @@ class LoopSettings:
     accumulation: int = 1
     parallel_steps: int = 1
     int8: bool = False
+    sampled_softmax: bool = False
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
@@ -86,6 +89,16 @@ class LoopSettings:
     micro_tokens: int = 1024
     growth: GrowthSettings | None = None
     fingerprint: str = ""
+
+    @property
+    def together(self) -> int:
+        """Sequences that may be computed side by side."""
+        return self.batch_size * self.accumulation * self.parallel_steps
+
+    def network(self, base: BaseModel, encoded: Sequence[Encoded]) -> Network:
+        """What ``base`` is trained on ``encoded`` with."""
+        vocabulary = sampled(base, encoded) if self.sampled_softmax else None
+        return open_network(base, self.int8, vocabulary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +176,7 @@ def run(
             grower.restore(state_of(checkpoint).growth)
         state = thaw(checkpoint, named, optimiser, settings.fingerprint)
         emit(Note(f"Going on after step {state.step} of {state.total}."))
-    network = open_network(base, settings.int8)
+    network = settings.network(base, encoded)
     losses: list[tuple[int, float]] = []
     stopped = bool(settings.patience and state.stale >= settings.patience)
     best_weights: dict[str, torch.Tensor] = {}
@@ -179,8 +192,8 @@ def run(
 
     base.model.train()
     per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
-    together = settings.batch_size * settings.accumulation * settings.parallel_steps if network.concurrent else 1
-    with _interruptible() as asked_to_stop, lanes_for(together) as lanes:
+    lanes_for_rounds = lanes_for(settings.together if network.concurrent else 1)
+    with _interruptible() as asked_to_stop, lanes_for_rounds as lanes:
         source = rounds_from(encoded, settings, state.step)
         while state.step < state.total and not stopped:
             started, before = time.perf_counter(), state.step
@@ -210,7 +223,7 @@ def run(
                     )
                 )
             if grower and (grown := grower.after(state.step, [one.loss for _, one, _, _ in taken])):
-                network = open_network(base, settings.int8)
+                network = settings.network(base, encoded)
                 for event in grown:
                     emit(event)
             due = settings.eval_every and state.step // settings.eval_every > before // settings.eval_every

@@ -17,6 +17,7 @@ from neuralforge.models.base import BaseModel, causal
 from neuralforge.tokens.batching import MicroBatch
 from neuralforge.training import fused_llama
 from neuralforge.training.objective import completion_loss, completion_scores, logits_scores
+from neuralforge.training.vocabulary import SampledVocabulary
 
 FUSED_TYPES = ("llama", "mistral", "qwen2", "arbor")
 
@@ -45,13 +46,13 @@ class Network(Protocol):
         """Per supervised token: negative log-likelihood [S] in nats, and the most likely token [S]."""
 
 
-def open_network(base: BaseModel, int8: bool = False) -> Network:
+def open_network(base: BaseModel, int8: bool = False, vocabulary: SampledVocabulary | None = None) -> Network:
     """The fastest network for ``base`` as it is now, adapters included.
 
     With ``int8``, ``loss`` and its gradient multiply with the frozen weights in 8-bit integers where the network can
-    (``training.int8``); ``scores`` never does.
+    (``training.int8``). With ``vocabulary``, a loss under a frozen head is estimated on it. ``scores`` does neither.
     """
-    return FusedNetwork(base, int8) if fusible(base) else GenericNetwork(base)
+    return FusedNetwork(base, int8, vocabulary) if fusible(base) else GenericNetwork(base, vocabulary)
 
 
 def fusible(base: BaseModel) -> bool:
@@ -87,7 +88,7 @@ class FusedNetwork:
 
     concurrent = True
 
-    def __init__(self, base: BaseModel, int8: bool = False) -> None:
+    def __init__(self, base: BaseModel, int8: bool = False, vocabulary: SampledVocabulary | None = None) -> None:
         model = causal(base)
         inner, config = model.model, model.config
         heads = config.num_attention_heads
@@ -99,6 +100,7 @@ class FusedNetwork:
         self.layers = [fused_llama.Layer(layer, shape, int8) for layer in inner.layers]
         self.norm = inner.norm
         self.head = model.get_output_embeddings().weight.data
+        self.completion_loss = vocabulary.loss if vocabulary else completion_loss
         adapted = [index for index, layer in enumerate(self.layers) if layer.parameters]
         self.depth = adapted[0] if adapted else 0
         self.refresh()
@@ -120,7 +122,7 @@ class FusedNetwork:
 
     def loss(self, batch: MicroBatch, below: Tensor | None = None) -> Tensor:
         """Σ negative log-likelihood in nats over the supervised tokens, differentiable, adapter on."""
-        return completion_loss(self._hidden(batch, True, below), self.head, batch.targets)
+        return self.completion_loss(self._hidden(batch, True, below), self.head, batch.targets)
 
     @torch.no_grad()
     def scores(self, batch: MicroBatch, adapt: bool, below: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -145,8 +147,8 @@ class GenericNetwork:
     concurrent = False
     depth = 0
 
-    def __init__(self, base: BaseModel) -> None:
-        self.base = base
+    def __init__(self, base: BaseModel, vocabulary: SampledVocabulary | None = None) -> None:
+        self.base, self.vocabulary = base, vocabulary
         self.model: Any = base.model
         self.inner = causal(base)
         self.device, self.dtype = self.inner.device, self.inner.dtype
@@ -167,7 +169,8 @@ class GenericNetwork:
         if self.head_only:
             head = self.inner.get_output_embeddings()
             if head.bias is None and type(head) is nn.Linear:
-                return completion_loss(self._hidden(batch), head.weight, targets)
+                loss = self.vocabulary.loss if self.vocabulary else completion_loss
+                return loss(self._hidden(batch), head.weight, targets)
         return nn.functional.cross_entropy(self._logits(batch).float(), targets, reduction="sum").double()
 
     @torch.no_grad()

@@ -17,13 +17,13 @@ ROWS, ROW_STEP = 128, 32
 
 
 class _CompletionLoss(torch.autograd.Function):
-    """Σ −log softmax(h W^T)[target] over the rows of h [S, D]; a gradient for W [V, D] only where it learns.
+    """Σ −log softmax(h W^T + o)[target] over the rows of h [S, D]; a gradient for W [V, D] only where it learns.
 
     Probabilities keep the compute type: in bf16 the rounding of a logit (2^-8 of its size) outweighs theirs.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor, offsets_V: Tensor | None) -> Tensor:
         total = hidden_SD.new_zeros((), dtype=torch.float64)
         grad_SD = weight_VD[targets_S].neg_()
         wide = torch.promote_types(weight_VD.dtype, torch.float32)
@@ -32,13 +32,13 @@ class _CompletionLoss(torch.autograd.Function):
             rows = slice(start, start + ROWS)
             part = hidden_SD[rows]
             missing = -len(part) % ROW_STEP
-            likely = torch.nn.functional.pad(part, (0, 0, 0, missing)) @ weight_VD.T
+            likely = _logits(torch.nn.functional.pad(part, (0, 0, 0, missing)), weight_VD, offsets_V)
             torch.softmax(likely, dim=1, out=likely)  # the logits are the largest thing in memory: no second copy
             chosen = likely[: len(part)].gather(1, targets_S[rows].unsqueeze(1))
             lost = chosen.squeeze(1) < torch.finfo(chosen.dtype).tiny  # underflowed: go by the logits instead
             total -= chosen[~lost].double().log_().sum()
             if bool(lost.any()):
-                losses, _ = logits_scores((part[lost] @ weight_VD.T).float(), targets_S[rows][lost])
+                losses, _ = logits_scores(_logits(part[lost], weight_VD, offsets_V).float(), targets_S[rows][lost])
                 total += losses.double().sum()
             # ∂/∂h = Σ_v p_v W_v − W_target
             grad_SD[rows] += (likely @ weight_VD)[: len(part)]
@@ -52,12 +52,21 @@ class _CompletionLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         grad_SD, *grad_VD = (grad.mul(grads[0].to(grad.dtype)) for grad in ctx.saved_tensors)
-        return grad_SD, grad_VD[0].to(grad_SD.dtype) if grad_VD else None, None
+        return grad_SD, grad_VD[0].to(grad_SD.dtype) if grad_VD else None, None, None
 
 
-def completion_loss(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
-    """Summed negative log-likelihood in nats (fp64 scalar), differentiable in ``hidden_SD`` and ``weight_VD``."""
-    loss: Tensor = _CompletionLoss.apply(hidden_SD, weight_VD, targets_S)  # type: ignore[no-untyped-call]
+def _logits(hidden_SD: Tensor, weight_VD: Tensor, offsets_V: Tensor | None) -> Tensor:
+    return hidden_SD @ weight_VD.T if offsets_V is None else torch.addmm(offsets_V, hidden_SD, weight_VD.T)
+
+
+def completion_loss(hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor, offsets_V: Tensor | None = None) -> Tensor:
+    """Summed negative log-likelihood in nats (fp64 scalar), differentiable in ``hidden_SD`` and ``weight_VD``.
+
+    ``offsets_V`` are added to the logits.
+    """
+    loss: Tensor = _CompletionLoss.apply(  # type: ignore[no-untyped-call]
+        hidden_SD, weight_VD, targets_S, offsets_V
+    )
     return loss
 
 

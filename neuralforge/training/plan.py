@@ -195,7 +195,7 @@ def make_plan(
     if not sequences or not held_out:
         raise DataError(f"No example fits into {length} tokens.", "Raise --max-length.")
     batch = settings.step_sequences
-    pulse = measure(trainer.base, sequences, settings.micro_tokens, batch * settings.round_steps, bool(settings.int8))
+    pulse = measure(trainer.base, sequences, settings.loop(1, len(sequences), None, ""))
     mean_length = sum(len(one.ids) for one in sequences) / len(sequences)
     step_seconds = batch * mean_length * pulse.train
     judging = _judging(config, held_out, pulse)

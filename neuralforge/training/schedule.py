@@ -27,7 +27,8 @@ class WarmupScheduler:
         base_lr: peak learning rate.
         warmup_steps: steps of linear warm-up, part of ``total_steps``.
         total_steps: steps of the run.
-        shape: ``cosine`` (Loshchilov & Hutter 2017, arXiv 1608.03983), ``linear`` or ``constant``.
+        shape: ``cosine`` (Loshchilov & Hutter 2017, arXiv 1608.03983), ``linear`` (Bergsma et al. 2025, arXiv
+            2502.15938) or ``constant``.
     """
 
     base_lr: float

@@ -43,6 +43,8 @@ class TrainSettings:
             the other; None takes 2 where a step is a single sequence, else 1.
         int8: multiply with frozen weights in 8-bit integers (``training.int8``); None does where the network can and
             the processor gains, memory permitting.
+        sampled_softmax: estimate what tokens that no sequence contains add to the softmax, where that leaves less than
+            half of the vocabulary (``training.vocabulary``).
         max_length: tokens of one sequence.
         learning_rate: peak; None takes ``usual_rate`` of the base.
         loraplus_lr_ratio: learning rate of every B over that of its A (LoRA+, Hayou et al. 2024, arXiv 2402.12354).
@@ -59,9 +61,10 @@ class TrainSettings:
     gradient_accumulation: int = 1
     parallel_steps: int | None = None
     int8: bool | None = None
+    sampled_softmax: bool = True
     learning_rate: float | None = None
     loraplus_lr_ratio: float = 4.0
-    scheduler: Shape = "cosine"
+    scheduler: Shape = "linear"
     epochs: int = 3
     warmup_steps: int | None = None
     warmup_ratio: float = 0.05
@@ -116,6 +119,7 @@ class TrainSettings:
             accumulation=self.gradient_accumulation,
             parallel_steps=self.round_steps,
             int8=bool(self.int8),
+            sampled_softmax=self.sampled_softmax,
             weight_decay=self.weight_decay,
             max_grad_norm=self.max_grad_norm,
             loraplus_lr_ratio=self.loraplus_lr_ratio,
@@ -132,7 +136,7 @@ class TrainSettings:
 class LoRATrainer:
     """Train a LoRA adapter on a base model.
 
-    >>> trainer = LoRATrainer(model=load_base_model(), rank=8, alpha=16)  # doctest: +SKIP
+    >>> trainer = LoRATrainer(model=load_base_model(), rank=16, alpha=32)  # doctest: +SKIP
     >>> trainer.train(train_dataset="train.jsonl", eval_dataset="eval.jsonl", epochs=3)  # doctest: +SKIP
     >>> trainer.save_adapter("my-adapter.lora")  # doctest: +SKIP
 
@@ -148,7 +152,7 @@ class LoRATrainer:
         self,
         model: BaseModel,
         *,
-        rank: int = 8,
+        rank: int = 16,
         alpha: float | None = None,
         dropout: float = 0.0,
         target_modules: str | Sequence[str] = "all-linear",

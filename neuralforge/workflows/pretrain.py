@@ -319,7 +319,7 @@ def _paced(
         told = files.read_json(plan)
         steps, seconds = int(told["steps"]), float(told["seconds"])
     else:
-        pulse = measure(base, windows[: 8 * settings.batch_size], settings.micro_tokens, settings.batch_size)
+        pulse = measure(base, windows[: 8 * settings.batch_size], settings)
         seconds = config.run.budget - RESERVE_SECONDS - (time.monotonic() - began)
         each = settings.batch_size * settings.accumulation * config.training.max_seq_len * pulse.train
         steps = min(settings.steps, int(seconds / each))

@@ -231,6 +231,7 @@ def _trainer(config: TrainConfig, emit: Emit) -> tuple[LoRATrainer, BaseModel]:
         gradient_accumulation=one.gradient_accumulation,
         parallel_steps=one.parallel_steps,
         int8=None if one.int8 == "auto" else one.int8 == "on",
+        sampled_softmax=one.sampled_softmax,
         learning_rate=one.learning_rate,
         loraplus_lr_ratio=one.loraplus_lr_ratio,
         scheduler=one.scheduler,

@@ -118,7 +118,7 @@ def train(
     dora: Annotated[bool | None, option("--dora/--no-dora", "Decompose weights (DoRA).", ADAPTER)] = None,
     learning_rate: Annotated[float | None, option("--learning-rate", "Peak learning rate.", LOOP, "RATE")] = None,
     scheduler: Annotated[
-        str | None, option("--scheduler", "cosine, linear or constant after the warm-up.", LOOP, "NAME")
+        str | None, option("--scheduler", "linear, cosine or constant after the warm-up.", LOOP, "NAME")
     ] = None,
     epochs: Annotated[int | None, option("--epochs", "Passes over the examples.", LOOP, "N")] = None,
     batch_size: Annotated[int | None, option("--batch-size", "Examples in one forward pass.", LOOP, "N")] = None,

@@ -19,7 +19,7 @@ from neuralforge.runs.events import Evaluated, Event, Note, Step
 from neuralforge.tokens.batching import collate
 from neuralforge.tokens.encoding import Encoded, encode
 from neuralforge.training import lanes as lanes_module
-from neuralforge.training import loop
+from neuralforge.training import loop, vocabulary
 from neuralforge.training.attach import LoraSettings, attach
 from neuralforge.training.checkpoint import ADAPTER, STATE, trainable
 from neuralforge.training.loop import LoopResult, LoopSettings, rounds_from, run, steps_per_epoch
@@ -35,7 +35,7 @@ SETTINGS = LoopSettings(
     steps=9, scheduler=CosineScheduler(5e-3, 2, 9), batch_size=4, micro_tokens=80, checkpoint_every=0.0, fingerprint="f"
 )
 # Rounds of three steps, computed as on a machine with fast 8-bit products.
-ROUNDS = replace(SETTINGS, steps=11, batch_size=1, parallel_steps=3, int8=True)
+ROUNDS = replace(SETTINGS, steps=11, batch_size=1, parallel_steps=3, int8=True, sampled_softmax=True)
 
 
 class Killed(Exception):
@@ -53,6 +53,7 @@ class Sparse(CheckpointStore):
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(lanes_module, "cores", lambda: 1)
+    monkeypatch.setattr(vocabulary, "SAMPLES", 64)  # the vocabularies here are small
 
 
 def fresh(architecture: str = "llama", **lora: Any) -> BaseModel:
@@ -363,6 +364,7 @@ def test_what_can_be_memorised_is_learned(architecture: str) -> None:
         {"accumulation": 2},
         {"parallel_steps": 2},
         {"int8": True},
+        {"sampled_softmax": True},
         {"seed": 1},
         {"steps": 8},
     ],
