@@ -10,8 +10,8 @@ learning rate and schedule are each side's own. Runs:
     neuralforge        neuralforge's loop, its default settings
     neuralforge-upper  the same with adapters on the upper half of the layers only
     defaults           SFTTrainer as it comes: fp32 weights, bf16 autocast, gradient checkpointing, rate 2e-5, linear
-    defaults-RATE      the same flags, with a rate of the grid, warm-up and cosine
-    best-RATE          bf16 weights, no gradient checkpointing, a rate of the grid, warm-up and cosine
+    defaults-RATE      the same flags, with a rate of the grid, warm-up and linear decay
+    best-RATE          bf16 weights, no gradient checkpointing, a rate of the grid, warm-up and linear decay
     plain-RATE         as best, without autocast around the bf16 weights
     whole-RATE         as best, with loss on the context too, as neuralforge takes it
 
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=480, help="the newest so many")
     parser.add_argument("--held-out", type=int, default=64, help="examples of later commits at most")
     parser.add_argument("--max-length", type=int, default=256, help="tokens of one sequence")
-    parser.add_argument("--rank", type=int, default=8)
+    parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--steps", type=int, help="at most so many, with the schedule fitted to them")
     parser.add_argument("--seconds", type=float, help="stop each run after so much training")

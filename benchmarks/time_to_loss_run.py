@@ -130,7 +130,7 @@ def train_trl(settings: Record, folder: Path) -> Record:
     kind, _, rate = settings["name"].partition("-")
     options: Record = {}
     if rate:
-        options = {"learning_rate": float(rate), "lr_scheduler_type": "cosine", "warmup_steps": 0.05}
+        options = {"learning_rate": float(rate), "lr_scheduler_type": "linear", "warmup_steps": 0.05}
     if kind in ("best", "plain", "whole"):
         options |= {"gradient_checkpointing": False, "model_init_kwargs": {"dtype": "bfloat16"}}
     if kind == "plain":
