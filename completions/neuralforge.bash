@@ -4,12 +4,12 @@ _neuralforge() {
     local path=top word children= flags= valued= current_is=word IFS=$' \t\n'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$path" in
-            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|pretrain|generate|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
+            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|pretrain|generate|export|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
             models|config|adapters|completion) case "$word" in -*) ;; *) path="$path $word" ;; esac ;;
         esac
     done
     case "$path" in
-        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train pretrain generate config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
+        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train pretrain generate export config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
             flags="--version -h --help" ;;
         'extract-dataset') children="" valued="--git-repo --output -o --languages --since --until --paths --max-examples --secrets"
             flags="--git-repo --output -o --languages --since --until --paths --max-examples --mid-line --secrets --json -h --help" ;;
@@ -37,6 +37,8 @@ _neuralforge() {
             flags="--data --tokenizer --config --preset --growth --no-growth --epochs --max-steps --batch-size --gradient-accumulation-steps --learning-rate --max-seq-len --gradient-checkpointing --no-gradient-checkpointing --seed --eval-every --prompt --save-dir --checkpoint-dir --resume --budget --device --tensorboard --wandb --json -h --help" ;;
         'generate') children="" valued="--prompt --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype"
             flags="--prompt --interactive --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype --json -h --help" ;;
+        'export') children="" valued="--model --output --as"
+            flags="--model --output --as --json -h --help" ;;
         'config') children="show validate presets" valued=""
             flags="-h --help" ;;
         'config show') children="" valued="--config --preset --set"

@@ -12,6 +12,7 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             'train' = 'Train an adapter, judge it on later commits, pack it'
             'pretrain' = 'Train a small model of your own on text'
             'generate' = 'Continue a prompt with a model or an adapter'
+            'export' = 'Write a model in a form that loads without neuralforge'
             'config' = 'Show, check and explain configurations'
             'monitor' = 'Follow a run from another terminal'
             'test-adapter' = 'Judge an adapter against its base'
@@ -216,6 +217,14 @@ Register-ArgumentCompleter -Native -CommandName neuralforge -ScriptBlock {
             '--seed' = 'Draw the same again'
             '--device' = 'cpu, mps, cuda or cuda:N'
             '--dtype' = 'fp32, bf16 or fp16; what is fast here if left out'
+            '--json' = 'Print one JSON document to stdout, all else to stderr'
+            '-h' = 'Show this message and exit'
+            '--help' = 'Show this message and exit'
+        }
+        'export' = [ordered]@{
+            '--model' = 'Folder of a model made by `pretrain`'
+            '--output' = 'Folder for the exported model'
+            '--as' = 'llama: a plain Llama checkpoint, its layers padded to one width'
             '--json' = 'Print one JSON document to stdout, all else to stderr'
             '-h' = 'Show this message and exit'
             '--help' = 'Show this message and exit'

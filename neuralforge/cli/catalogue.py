@@ -34,6 +34,7 @@ CATALOGUE = (
     Entry("train", "Training", "train:train", "Train an adapter, judge it on later commits, pack it."),
     Entry("pretrain", "Models", "pretrain:pretrain", "Train a small model of your own on text."),
     Entry("generate", "Models", "generate:generate", "Continue a prompt with a model or an adapter."),
+    Entry("export", "Models", "export:export", "Write a model in a form that loads without neuralforge."),
     Entry("config", "Training", "config:group", "Show, check and explain configurations."),
     Entry("monitor", "Training", "monitor:monitor", "Follow a run from another terminal."),
     Entry("test-adapter", "Judging", "test_adapter:judge_adapter", "Judge an adapter against its base."),

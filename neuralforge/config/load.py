@@ -128,11 +128,24 @@ def resolve(
     layers.append({key: Given(value, Origin("flag", flag)) for key, (flag, value) in (flags or {}).items()})
     merged: Layer = {}
     for layer in layers:
-        merged |= kind.spellings(layer, problems)
+        merged |= kind.spellings(_dotted(kind, layer), problems)
     config = _validated(kind, merged, problems)
     if problems or config is None:
         raise ConfigError(problems)
     return Resolved(config, {key: given.origin for key, given in merged.items()})
+
+
+def _dotted(kind: Kind[Any], layer: Layer) -> Layer:
+    """``layer`` with every section inside a section as keys of its own, so that a later layer replaces only those."""
+    found: Layer = {}
+    for key, given in layer.items():
+        section, _, name = key.partition(".")
+        inner = sections_of(kind.sections[section]) if section in kind.sections else {}
+        if name in inner and isinstance(given.value, dict) and given.value:
+            found |= {f"{key}.{one}": Given(value, given.origin) for one, value in given.value.items()}
+        else:
+            found[key] = given
+    return found
 
 
 def preset_names(kind: Kind[Any] | None = None) -> list[str]:

@@ -117,7 +117,6 @@ class PretrainRunSection(Section):
     directory: Place | None = Field(default=None, description="run folder with corpus, checkpoints and log")
     resume: Text | None = Field(default=None, description="run folder to continue")
     budget: Seconds | None = Field(default=None, ge=10, le=30 * 86400, description="time for the whole command")
-    dry_run: bool = Field(default=False, description="check everything, predict, train nothing")
     device: Device = Field(default="auto", description="auto, cpu, mps, cuda or cuda:N")
     tensorboard: Place | None = Field(default=None, description="folder for TensorBoard files")
     wandb: bool = Field(default=False, description="report to Weights & Biases")

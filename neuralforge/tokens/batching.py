@@ -89,6 +89,7 @@ class MicroBatch:
         targets: [S] the tokens predicted there.
         indices: which sequences these are.
         counts: supervised tokens of each sequence; they add up to S.
+        seed: of whatever this pass draws at random.
     """
 
     ids: torch.Tensor
@@ -98,6 +99,7 @@ class MicroBatch:
     targets: torch.Tensor
     indices: tuple[int, ...]
     counts: tuple[int, ...]
+    seed: int = 0
 
     @property
     def tokens(self) -> int:
@@ -105,7 +107,7 @@ class MicroBatch:
         return int(self.ids.numel())
 
 
-def collate(encoded: Sequence[Encoded], indices: Sequence[int]) -> MicroBatch:
+def collate(encoded: Sequence[Encoded], indices: Sequence[int], seed: int = 0) -> MicroBatch:
     """Lay the sequences ``indices`` one after another."""
     import torch
 
@@ -121,4 +123,5 @@ def collate(encoded: Sequence[Encoded], indices: Sequence[int]) -> MicroBatch:
         targets=torch.from_numpy(ids[marked]),
         indices=tuple(indices),
         counts=tuple(one.supervised for one in chosen),
+        seed=seed,
     )

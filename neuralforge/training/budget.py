@@ -23,10 +23,13 @@ from neuralforge.tokens.shards import lengths_of
 from neuralforge.training.checkpoint import trainable
 from neuralforge.training.lanes import lanes_for
 from neuralforge.training.loop import LoopSettings
+from neuralforge.training.scoring import MICRO_TOKENS
 
 SAMPLE_BATCHES = 4
 # A schedule that is cut short by less than this share of its steps is not worth bending.
 TOLERANCE = 0.03
+# A step that takes so many times what was expected says no more about what follows.
+SLOWEST = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,9 @@ def measure(base: BaseModel, encoded: Sequence[Encoded], settings: LoopSettings)
         network.scores(batch, adapt=True)
         return batch.tokens
 
-    def timed(work: Callable[[tuple[int, ...]], int], indices: Sequence[int]) -> float:
-        parts = cut(indices, lengths, settings.micro_tokens)
+    def timed(work: Callable[[tuple[int, ...]], int], indices: Sequence[int], together: int, limit: int) -> float:
+        groups = (indices[at : at + together] for at in range(0, len(indices), together))
+        parts = [part for group in groups for part in cut(group, lengths, limit)]
         began = time.perf_counter()
         tokens = sum(lanes.map(work, parts))
         return (time.perf_counter() - began) / max(1, tokens)
@@ -85,10 +89,11 @@ def measure(base: BaseModel, encoded: Sequence[Encoded], settings: LoopSettings)
     base.model.train()
     with workers as lanes:
         # The first pass of a kind prepares its matrix kernels, which a whole run does once.
-        timed(observed, longest)
-        train = timed(learn, usual)
-        timed(look, usual)
-        score = timed(look, usual)
+        passes = settings.batch_size, settings.micro_tokens
+        timed(observed, longest, *passes)
+        train = timed(learn, usual, *passes)
+        timed(look, usual, len(usual), MICRO_TOKENS)
+        score = timed(look, usual, len(usual), MICRO_TOKENS)
     base.model.eval()
     return Pulse(train, score, max(peak, psutil.Process().memory_info().rss))
 
@@ -104,6 +109,8 @@ class Pace:
         spent: seconds that earlier sessions spent.
         steps: never plan more than this.
         record: JSON file of decisions.
+        expected: seconds of a step when ``afterwards``, the seconds of work that follows, was predicted: where steps
+            turn out slower or faster than that, so will what follows, and the time for training gives way.
     """
 
     def __init__(
@@ -113,8 +120,11 @@ class Pace:
         spent: float = 0.0,
         steps: int,
         record: Path,
+        expected: float = 0.0,
+        afterwards: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.expected, self.afterwards = expected, afterwards
         self.seconds, self.spent, self.most, self.record, self.clock = seconds, spent, steps, record, clock
         self.began: float | None = None
         self.first = self.calls = 0
@@ -134,7 +144,8 @@ class Pace:
         if self.calls % 4:
             return total
         each = (now - self.began) / (step - self.first)
-        left = self.seconds - self.spent - (now - self.began)
+        gained = self.afterwards * (1 - min(each / self.expected, SLOWEST)) if self.expected else 0.0
+        left = self.seconds + gained - self.spent - (now - self.began)
         possible = min(self.most, step + max(0, int(left / each)))
         if abs(possible - total) <= max(1, TOLERANCE * total):
             return total

@@ -14,6 +14,7 @@ data is a function of the seed, results do not depend on the number of lanes, an
 from __future__ import annotations
 
 import math
+import random
 import signal
 import threading
 import time
@@ -109,6 +110,11 @@ class LoopResult:
     stopped_early: bool
     losses: tuple[tuple[int, float], ...]
 
+    @property
+    def kept_step(self) -> int:
+        """The step whose weights were kept: the best on validation, or else the last."""
+        return self.state.step if self.state.best_loss is None else self.state.best_step
+
 
 def steps_per_epoch(sequences: int, batch_size: int, accumulation: int) -> int:
     """Optimiser steps that one pass over ``sequences`` takes."""
@@ -181,10 +187,13 @@ def run(
     stopped = bool(settings.patience and state.stale >= settings.patience)
     best_weights: dict[str, torch.Tensor] = {}
     best_growth: dict[str, Any] = {}
+    kept_at = checkpoint.step if checkpoint else -1
     saved_at = began = time.monotonic()
     spent = state.elapsed
 
     def keep(best: bool = False) -> None:
+        nonlocal kept_at
+        kept_at = state.step
         if store:
             state.elapsed = spent + time.monotonic() - began
             state.growth = grower.to_json() if grower else {}
@@ -192,14 +201,16 @@ def run(
 
     base.model.train()
     per_epoch = steps_per_epoch(len(encoded), settings.batch_size, settings.accumulation)
-    lanes_for_rounds = lanes_for(settings.together if network.concurrent else 1)
-    with _interruptible() as asked_to_stop, lanes_for_rounds as lanes:
+    workers = lanes_for(settings.together if network.concurrent else 1)
+    with _interruptible() as asked_to_stop, workers as lanes:
         source = rounds_from(encoded, settings, state.step)
         while state.step < state.total and not stopped:
             started, before = time.perf_counter(), state.step
             scale = state.loss_scale if network.dtype == torch.float16 and settings.gradient_scaling else None
             taken = []
-            for one in _gradients(network, encoded, next(source)[: state.total - before], parameters, lanes, scale):
+            steps = next(source)[: state.total - before]
+            draws = f"{settings.seed}/{before}"
+            for one in _gradients(network, encoded, steps, parameters, lanes, scale, draws):
                 norm = _update(one, named, optimiser, settings, state, gradients, scale)
                 state.step += 1
                 taken.append((state.step, one, norm, optimiser.param_groups[0]["lr"]))
@@ -222,36 +233,40 @@ def run(
                         epoch=step / per_epoch,
                     )
                 )
-            if grower and (grown := grower.after(state.step, [one.loss for _, one, _, _ in taken])):
+            ends = state.step >= state.total
+            if pace is not None and not ends:  # before anything is saved, so that a checkpoint knows of it
+                state.total = max(state.step, pace(state.step, state.total))
+                ends = state.step >= state.total
+            if grower and not ends and (grown := grower.after(state.step, [one.loss for _, one, _, _ in taken])):
                 network = settings.network(base, encoded)
                 for event in grown:
                     emit(event)
             due = settings.eval_every and state.step // settings.eval_every > before // settings.eval_every
-            if validation and (due or (settings.eval_every and state.step == state.total)):
+            if validation and (due or (settings.eval_every and ends)):
                 base.model.eval()
                 better = _validate(network, validation, lanes, state, emit)
                 base.model.train()
                 if better and store is None:
                     best_weights = {name: value.detach().clone() for name, value in named.items()}
                     best_growth = grower.to_json() if grower else {}
-                if better or state.step == state.total:
+                if better or ends:
                     keep(best=better)
                     saved_at = time.monotonic()
                 if settings.patience and state.stale >= settings.patience:
                     stopped = True
                     emit(Note(f"Stopped at step {state.step}: no gain in {state.stale} evaluations."))
                     break
-            if pace is not None:
-                state.total = max(state.step, pace(state.step, state.total))
-            if asked_to_stop() and state.step < state.total:
-                keep()
-                raise Interrupted(f"Stopped at step {state.step} of {state.total}." + (SAVED if store else ""))
-            if time.monotonic() - saved_at >= settings.checkpoint_every and state.step < state.total:
+            if asked_to_stop():
+                break
+            if time.monotonic() - saved_at >= settings.checkpoint_every and not ends:
                 keep()
                 saved_at = time.monotonic()
-        if not (checkpoint and checkpoint.step == state.step):
+        if kept_at != state.step:
             keep()
-    if state.best_loss is not None and state.best_step != state.step:
+        if asked_to_stop():
+            raise Interrupted(f"Stopped at step {state.step} of {state.total}." + (SAVED if store else ""))
+    result = LoopResult(replace(state), stopped, tuple(losses))
+    if result.kept_step != state.step:
         best = store.best() if store else None
         kept = weights(best) if best else best_weights
         if kept:
@@ -260,7 +275,7 @@ def run(
             restore(named, kept)
             emit(Note(f"Kept the weights of step {state.best_step}, the best on validation."))
     base.model.eval()
-    return LoopResult(replace(state), stopped, tuple(losses))
+    return result
 
 
 @dataclass(slots=True)
@@ -279,14 +294,22 @@ def _gradients(
     parameters: Sequence[nn.Parameter],
     lanes: Lanes,
     scale: float | None,
+    draws: str,
 ) -> list[_StepGradients]:
-    """The gradients of every step of a round at the present weights, times ``scale`` where there is one."""
-    supervised = [sum(encoded[index].supervised for micro in step for index in micro) for step in steps]
-    tasks = [(number, micro) for number, step in enumerate(steps) for micro in step]
+    """The gradients of every step of a round at the present weights, times ``scale`` where there is one.
 
-    def work(task: tuple[int, tuple[int, ...]]) -> tuple[float, int, tuple[torch.Tensor, ...]]:
-        number, micro = task
-        batch = collate(encoded, micro)
+    ``draws`` seeds what the passes draw, together with the place of each in the round.
+    """
+    supervised = [sum(encoded[index].supervised for micro in step for index in micro) for step in steps]
+    tasks = [
+        (number, micro, random.Random(f"{draws}/{number}/{place}").getrandbits(63))  # noqa: S311 — to be repeated
+        for number, step in enumerate(steps)
+        for place, micro in enumerate(step)
+    ]
+
+    def work(task: tuple[int, tuple[int, ...], int]) -> tuple[float, int, tuple[torch.Tensor, ...]]:
+        number, micro, seed = task
+        batch = collate(encoded, micro, seed)
         loss = network.loss(batch)
         weight = (1.0 if scale is None else scale) / supervised[number]
         grads = torch.autograd.grad(loss * weight, parameters)
@@ -295,7 +318,7 @@ def _gradients(
         return float(loss.detach()) / supervised[number], batch.tokens, whole
 
     found = [_StepGradients(0.0, 0, []) for _ in steps]
-    for (number, _), (loss, tokens, grads) in zip(tasks, lanes.map(work, tasks), strict=True):
+    for (number, _, _), (loss, tokens, grads) in zip(tasks, lanes.map(work, tasks), strict=True):
         one = found[number]
         one.loss += loss
         one.tokens += tokens

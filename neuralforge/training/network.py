@@ -83,6 +83,14 @@ def fusible(base: BaseModel) -> bool:
     return names <= {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
 
 
+def _loss(
+    hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor, seed: int, vocabulary: SampledVocabulary | None
+) -> Tensor:
+    if vocabulary is None:
+        return completion_loss(hidden_SD, weight_VD, targets_S)
+    return vocabulary.loss(hidden_SD, weight_VD, targets_S, seed)
+
+
 class FusedNetwork:
     """Llama-shaped decoder over packed tokens; see ``fused_llama``."""
 
@@ -100,7 +108,7 @@ class FusedNetwork:
         self.layers = [fused_llama.Layer(layer, shape, int8) for layer in inner.layers]
         self.norm = inner.norm
         self.head = model.get_output_embeddings().weight.data
-        self.completion_loss = vocabulary.loss if vocabulary else completion_loss
+        self.vocabulary = vocabulary
         adapted = [index for index, layer in enumerate(self.layers) if layer.parameters]
         self.depth = adapted[0] if adapted else 0
         self.refresh()
@@ -122,7 +130,7 @@ class FusedNetwork:
 
     def loss(self, batch: MicroBatch, below: Tensor | None = None) -> Tensor:
         """Σ negative log-likelihood in nats over the supervised tokens, differentiable, adapter on."""
-        return self.completion_loss(self._hidden(batch, True, below), self.head, batch.targets)
+        return _loss(self._hidden(batch, True, below), self.head, batch.targets, batch.seed, self.vocabulary)
 
     @torch.no_grad()
     def scores(self, batch: MicroBatch, adapt: bool, below: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -169,8 +177,7 @@ class GenericNetwork:
         if self.head_only:
             head = self.inner.get_output_embeddings()
             if head.bias is None and type(head) is nn.Linear:
-                loss = self.vocabulary.loss if self.vocabulary else completion_loss
-                return loss(self._hidden(batch), head.weight, targets)
+                return _loss(self._hidden(batch), head.weight, targets, batch.seed, self.vocabulary)
         return nn.functional.cross_entropy(self._logits(batch).float(), targets, reduction="sum").double()
 
     @torch.no_grad()

@@ -66,6 +66,7 @@ class TrainingPlan:
             generate_tokens: up to so many tokens, generate_batch: so many at a time.
         validation: examples kept out of training for early stopping (the first so many of an even draw).
         training_seconds: for the loop; only with a budget. deadline_seconds: since the command began.
+        judging_seconds: of what follows the loop.
         predicted_seconds: of the whole command. predicted_memory: resident bytes at the peak.
         needed_disk_bytes: bytes for checkpoints, examples and the package.
     """
@@ -88,8 +89,14 @@ class TrainingPlan:
     predicted_memory: int
     needed_disk_bytes: int
     training_seconds: float | None = None
+    judging_seconds: float = 0.0
     deadline_seconds: float | None = None
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def step_seconds(self) -> float:
+        """Of one step, as measured."""
+        return self.tokens / max(1, self.steps) / self.tokens_per_second
 
     def settings(self) -> dict[str, Any]:
         """What the plan changes in ``TrainSettings``."""
@@ -249,6 +256,7 @@ def make_plan(
         predicted_memory=int(GROWTH * pulse.memory),
         needed_disk_bytes=_disk(trainer, split),
         training_seconds=training,
+        judging_seconds=judging.seconds,
         deadline_seconds=deadline,
         notes=tuple(notes),
     )

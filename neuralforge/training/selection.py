@@ -2,7 +2,8 @@
 
 Histories repeat themselves: the same few lines of a changelog, a version or a much edited function come back commit
 after commit with the same text around them. A sequence most of which is in the training already teaches little, so it
-is passed over for an older one that is new.
+is passed over for an older one that is new, and taken up only where a small history has no more of those: what it has
+of its own is still more than a second look at the same text.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 # Examples that are tokenised at a time, in whole commits.
 CHUNK = 1000
-# Share of known runs of tokens that makes a sequence a repetition.
-REPEATED = 0.5
+# Share of known runs of tokens that makes a sequence a repetition, and one that is never worth learning.
+REPEATED, SAME = 0.5, 0.9
 
 
 class Selection:
@@ -33,7 +34,7 @@ class Selection:
 
     Attributes:
         chosen: sequences so far.
-        repeated: sequences passed over so far because they repeat others.
+        repeated: sequences passed over so far because they repeat others, and not taken up since.
     """
 
     def __init__(self, trainer: LoRATrainer, train: Sequence[Example], held_out: HeldOut) -> None:
@@ -53,15 +54,21 @@ class Selection:
         return self.chosen[:count]
 
     def _fresh(self, sequences: Iterator[Encoded]) -> Iterator[Encoded]:
-        for one in sequences:
-            pieces = grams(one.ids)
-            if sum(piece in self._known for piece in pieces) > REPEATED * len(pieces):
-                self.repeated += 1
-                continue
-            learned = self._held_out.unlearned(one)
-            if learned.loss.any():
-                self._known.update(pieces)
-                yield learned
+        """Those that are mostly new, and after them, by the same measure anew, those that are partly so."""
+        passed: list[Encoded] = []
+        for most, coming in ((REPEATED, sequences), (SAME, passed)):
+            for one in coming:
+                pieces = grams(one.ids)
+                if sum(piece in self._known for piece in pieces) > most * len(pieces):
+                    if coming is not passed:
+                        passed.append(one)
+                        self.repeated += 1
+                    continue
+                learned = self._held_out.unlearned(one)
+                if learned.loss.any():
+                    self._known.update(pieces)
+                    self.repeated -= coming is passed
+                    yield learned
 
 
 def _newest_first(trainer: LoRATrainer, train: Sequence[Example]) -> Iterator[Encoded]:

@@ -169,7 +169,7 @@ class LoRATrainer:
             raise UserError("fp16 and bf16 exclude each other.", "Choose one of them.")
         if gradient_accumulation_steps is not None:
             settings["gradient_accumulation"] = gradient_accumulation_steps
-        self.settings = _changed(TrainSettings(), settings)
+        self._asked = _changed(TrainSettings(), settings)
         modules = target_modules if isinstance(target_modules, str) else tuple(target_modules)
         self.lora = LoraSettings(
             rank, 2.0 * rank if alpha is None else alpha, dropout, modules, layers, use_rslora, use_dora
@@ -182,16 +182,21 @@ class LoRATrainer:
         if fp16 or bf16:
             causal(model).to(torch.float16 if fp16 else torch.bfloat16)
         detach(model)
-        spare_memory(causal(model), self.settings.low_memory)
-        attach(model, self.lora, self.settings.seed)
-        self.settings = _resolved(self.settings, model)
-        if self.settings.gradient_checkpointing or self.settings.low_memory:
+        spare_memory(causal(model), self._asked.low_memory)
+        attach(model, self.lora, self._asked.seed)
+        self.settings = self._prepared()
+
+    def _prepared(self) -> TrainSettings:
+        """The settings that were asked for with what they left open, the model made ready for them."""
+        settings = _resolved(self._asked, self.base)
+        if settings.gradient_checkpointing or settings.low_memory:
             # Our own layers ask the model; transformers' layers are told.
-            inner = causal(model)
+            inner = causal(self.base)
             # Renamed in the course of transformers 5.
             enable = getattr(inner, "activation_checkpointing_enable", None) or inner.gradient_checkpointing_enable
             enable({"use_reentrant": False})
             inner.enable_input_require_grads()
+        return settings
 
     def encode(self, examples: Sequence[Example]) -> list[Encoded]:
         """Sequences for training, neighbours in one file sharing one."""
@@ -225,12 +230,16 @@ class LoRATrainer:
         Args:
             lr_scheduler: instead of the one that the settings describe.
             store, resume, pace, gradients, fingerprint: see ``loop.run``.
-            changes: fields of ``TrainSettings`` for this training (``epochs=3``, ``batch_size=8`` …).
+            changes: fields of ``TrainSettings`` from now on (``epochs=3``, ``batch_size=8`` …); what was left open is
+                chosen again to fit them.
 
         Raises:
-            DataError: nothing to train on. RunError, Interrupted: see ``loop.run``.
+            UserError: an unknown field, or one that cannot be had here. DataError: nothing to train on.
+            RunError, Interrupted: see ``loop.run``.
         """
-        self.settings = _changed(self.settings, changes)
+        if changes:
+            self._asked = _changed(self._asked, changes)
+            self.settings = self._prepared()
         self.trained = _read(train_dataset)
         encoded = self.encode(self.trained)
         validation = encode(_read(eval_dataset), self.base, max_length=self.settings.max_length) if eval_dataset else []

@@ -36,12 +36,9 @@ class SampledVocabulary:
     place: Tensor
     samples: int
 
-    def loss(self, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor) -> Tensor:
-        """An estimate of ``completion_loss`` for targets in ``known``, and of its gradient for ``hidden_SD``.
-
-        The draw is a function of the targets: a run that is killed and resumed draws alike.
-        """
-        generator = torch.Generator().manual_seed(_digest(targets_S))
+    def loss(self, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor, seed: int) -> Tensor:
+        """An estimate of ``completion_loss`` for targets in ``known``, and of its gradient; ``seed`` decides the draw."""
+        generator = torch.Generator().manual_seed(seed)
         drawn = self.rest[torch.randperm(len(self.rest), generator=generator)[: self.samples]]
         rows = torch.cat((self.known, drawn))
         offsets = hidden_SD.new_zeros(len(rows))
@@ -65,9 +62,3 @@ def sampled(base: BaseModel, learned: Iterable[Encoded]) -> SampledVocabulary | 
     place = torch.full((size,), -1)
     place[known] = torch.arange(len(known))
     return SampledVocabulary(known, rest, place, SAMPLES)
-
-
-def _digest(targets_S: Tensor) -> int:
-    """A number that differs where the targets or their order do."""
-    weights = torch.arange(1, len(targets_S) + 1, device=targets_S.device)
-    return int((targets_S * weights).sum())

@@ -80,7 +80,10 @@ def run_to_resume(asked: str, verb: str, ready: str) -> RunDirectory:
         return run
     home = paths.runs_home()
     for state in sorted(home.glob("*/state.json"), key=lambda path: path.stat().st_mtime, reverse=True):
-        run = RunDirectory.open_existing(state.parent)
+        try:
+            run = RunDirectory.open_existing(state.parent)
+        except RunError:  # not one that can be gone on with; it says so when it is named
+            continue
         unfinished = run.state.outcome != "done" and (run.path / ready).exists()
         if unfinished and _verb(run) in (verb, "") and not run.in_use():
             return run

@@ -23,12 +23,13 @@ from neuralforge.workflows.conduct import conducted, run_to_resume, watchers
 from neuralforge.workflows.shape import check_memory, read_tokenizer, shape_of
 
 if TYPE_CHECKING:
-    from neuralforge.config.pretraining import CorpusSection, PretrainConfig
+    from neuralforge.config.pretraining import CorpusSection, LearningSection, PretrainConfig
     from neuralforge.models.base import BaseModel
     from neuralforge.runs.checkpoints import Checkpoint
     from neuralforge.tokens.shards import Corpus, Windows
     from neuralforge.training.budget import Pace
     from neuralforge.training.loop import LoopSettings
+    from neuralforge.training.schedule import WarmupScheduler
 
 CORPUS = "corpus"
 READY = f"{CORPUS}/corpus.json"
@@ -92,6 +93,8 @@ def pretrain(config: PretrainConfig, *, emit: Emit = silent) -> Pretrained:
     tokenizer = read_tokenizer(config.tokenizer)
     check_memory(config, shape_of(config, tokenizer))
     listeners = _watchers(config)
+    datasets = tuple(one.model_copy(update={"source": one.source.resolve()}) for one in config.datasets)
+    config = config.model_copy(update={"datasets": datasets})  # to be found again from any folder
     remembered = {
         "settings": config.model_dump(mode="json", exclude_unset=True),
         "output": str(output),
@@ -159,6 +162,7 @@ def _train_and_save(
         {"step": one.step, "layer": one.layer, "from": one.width_before, "to": one.width_after,
          "parameters": one.parameters_after, "dormant": one.dormant, "effective_rank": one.effective_rank}
         for one in course.growth
+        if one.step <= result.kept_step
     )  # fmt: skip
     if not _is_ours(output, run):
         with files.atomic_folder(output) as made:
@@ -255,6 +259,8 @@ def _corpus(run: RunDirectory, config: PretrainConfig, tokenizer: Any, emit: Emi
 
     corpus = write_corpus(texts(), tokenizer, folder, validation=config.evaluation.validation)
     emit(Note(f"{corpus.documents:,} texts, {corpus.train_tokens:,} tokens, {corpus.validation_tokens:,} kept out."))
+    for reason, count in funnel.rows():
+        emit(Note(f"Left out: {count:,} texts ({reason})."))
     return corpus
 
 
@@ -264,23 +270,25 @@ def _prepared(one: CorpusSection, funnel: Any, emit: Emit) -> Iterator[str]:
     limits, parts = one.filtering, one.preprocessing
     for text in read_texts(one.source, funnel=funnel, emit=emit):
         words = len(text.split())
-        if words >= limits.min_words and (limits.max_words is None or words <= limits.max_words):
+        if words < limits.min_words:
+            funnel.discard("too few words")
+        elif limits.max_words is not None and words > limits.max_words:
+            funnel.discard("too many words")
+        else:
             yield f"{parts.prefix}{text}{parts.suffix}"
 
 
 def _settings(config: PretrainConfig, windows: Windows, fingerprint: str) -> LoopSettings:
     from neuralforge.training.growing import GrowthSettings
     from neuralforge.training.loop import LoopSettings, steps_per_epoch
-    from neuralforge.training.schedule import WarmupScheduler
 
     one, grow = config.training, config.model.growth
+    growth = GrowthSettings(grow.factor, grow.max, grow.threshold, grow.monitor_frequency, grow.plateau, grow.warmup)
     steps = steps_per_epoch(len(windows), one.batch_size, one.gradient_accumulation) * one.epochs
     steps = min(steps, one.max_steps or steps)
-    warmup = one.warmup_steps if one.warmup_steps is not None else round(one.warmup_ratio * steps)
-    growth = GrowthSettings(grow.factor, grow.max, grow.threshold, grow.monitor_frequency, grow.plateau, grow.warmup)
     return LoopSettings(
         steps=steps,
-        scheduler=WarmupScheduler(one.learning_rate, min(warmup, steps), steps, one.scheduler),
+        scheduler=_scheduler(one, steps),
         batch_size=one.batch_size,
         accumulation=one.gradient_accumulation,
         weight_decay=one.weight_decay,
@@ -295,6 +303,13 @@ def _settings(config: PretrainConfig, windows: Windows, fingerprint: str) -> Loo
         growth=growth if grow.enabled else None,
         fingerprint=fingerprint,
     )
+
+
+def _scheduler(one: LearningSection, steps: int) -> WarmupScheduler:
+    from neuralforge.training.schedule import WarmupScheduler
+
+    warmup = one.warmup_steps if one.warmup_steps is not None else round(one.warmup_ratio * steps)
+    return WarmupScheduler(one.learning_rate, min(warmup, steps), steps, one.scheduler)
 
 
 def _paced(
@@ -330,7 +345,7 @@ def _paced(
             )
         files.write_json(plan, {"steps": steps, "seconds": seconds})
     pace = Pace(seconds, spent=state_of(latest).elapsed if latest else 0.0, steps=settings.steps, record=record)
-    return replace(settings, steps=steps, scheduler=settings.scheduler.stretched(steps)), pace
+    return replace(settings, steps=steps, scheduler=_scheduler(config.training, steps)), pace
 
 
 def _sampling(config: PretrainConfig, base: BaseModel, emit: Emit) -> Emit:

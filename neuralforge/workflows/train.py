@@ -144,7 +144,14 @@ def _train_judge_pack(
         left = plan.training_seconds
         if latest is None and plan.deadline_seconds is not None:  # what planning itself took is known only now
             left = min(left * 1.5, plan.deadline_seconds - (time.monotonic() - began))
-        pace = Pace(left, spent=spent, steps=plan.most_steps, record=run.path / "pace.json")
+        pace = Pace(
+            left,
+            spent=spent,
+            steps=plan.most_steps,
+            record=run.path / "pace.json",
+            expected=plan.step_seconds,
+            afterwards=plan.judging_seconds,
+        )
     gradients = None
     if config.run.track_gradients:
         gradients = GradientLog(run.path / "gradients.jsonl", latest.step if latest else 0)

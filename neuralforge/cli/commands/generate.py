@@ -8,7 +8,7 @@ import typer
 
 from neuralforge.cli.options import Json, OnDevice, Precision
 from neuralforge.cli.present import flow, note, show_json
-from neuralforge.errors import UserError
+from neuralforge.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from neuralforge.workflows.generate import Completion
@@ -52,17 +52,24 @@ def generate(
     from neuralforge.models.sampling import Sampling
     from neuralforge.workflows.generate import Completion, generator
 
-    if interactive and prompt is not None:
-        raise UserError("--interactive asks for prompts itself.", "Leave out either --prompt or --interactive.")
+    if interactive and (prompt is not None or as_json):
+        raise UserError(
+            "--interactive asks for prompts itself and answers in text.", "Leave out --interactive, --prompt or --json."
+        )
     sampling = Sampling(temperature, top_p, top_k, repetition_penalty, seed)
     given = None if interactive else _given(prompt)
     with shown() as emit, generator(model, adapter, device=device, dtype=dtype, emit=emit) as writer:
         for text in _asked() if given is None else [given]:
             done = Completion()
-            pieces = writer.write(text, done, max_tokens=max_tokens, sampling=sampling, stop=stop or ())
-            for piece in pieces:
-                if not as_json:
-                    flow(piece)
+            try:
+                for piece in writer.write(text, done, max_tokens=max_tokens, sampling=sampling, stop=stop or ()):
+                    if not as_json:
+                        flow(piece)
+            except DataError as failure:
+                if not interactive:
+                    raise
+                note(f"{failure.message} {failure.hint}")
+                continue
             if as_json:
                 show_json(done.to_json())
             else:
@@ -81,8 +88,9 @@ def _given(prompt: str | None) -> str:
 def _asked() -> Iterator[str]:
     """Lines from the person at the terminal until the end of input."""
     while True:
+        typer.echo("> ", nl=False, err=True)  # not through input(), which may write it among the results
         try:
-            text = input("> ")
+            text = input()
         except EOFError:
             return
         if text:

@@ -235,6 +235,62 @@ def test_changed_pace_changes_the_plan_and_is_kept_over_a_kill(tmp_path: Path) -
     assert bits(torn) == bits(whole)
 
 
+@pytest.mark.parametrize("kill", [3, 5])
+def test_a_pace_is_in_the_checkpoint_of_the_same_step(tmp_path: Path, kill: int) -> None:
+    """Validation saves at step 2, where the pace decides; killed before the next save, the decision holds."""
+
+    def pace(step: int, total: int) -> int:
+        return 6 if step == 2 else total
+
+    def go(store: CheckpointStore, **options: Any) -> None:
+        settings = replace(SETTINGS, eval_every=2, checkpoint_every=1e9)
+        run(fresh(), encoded(), settings, validation=encoded()[:4], store=store, **options)
+
+    whole, torn = CheckpointStore(tmp_path / "whole"), CheckpointStore(tmp_path / "torn")
+    go(whole, pace=pace)
+    assert newest(whole).step == 6
+    with pytest.raises(Killed):
+        go(torn, pace=pace, emit=killer(kill))
+    go(torn, resume=True)
+    assert bits(torn) == bits(whole)
+
+
+def test_a_plan_is_not_stretched_once_its_last_round_was_cut_short() -> None:
+    asked: list[int] = []
+
+    def pace(step: int, total: int) -> int:
+        asked.append(step)
+        return total if step < total else total + 4
+
+    settings = replace(SETTINGS, steps=5, batch_size=1, parallel_steps=2)
+    result = run(fresh(), encoded(), settings, pace=pace)
+    assert asked == [2, 4]
+    assert result.state.step == 5
+
+
+def test_asked_to_stop_in_the_last_step_it_stops_all_the_same(tmp_path: Path) -> None:
+    def emit(event: Event) -> None:
+        if isinstance(event, Step) and event.step == 9:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    store = CheckpointStore(tmp_path)
+    with pytest.raises(Interrupted, match="step 9 of 9"):
+        trained(store=store, emit=emit)
+    assert newest(store).step == 9
+    seen: list[Event] = []
+    trained(store=store, resume=True, emit=seen.append)
+    assert not [event for event in seen if isinstance(event, Step)]
+
+
+def test_no_checkpoint_is_written_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(CheckpointStore, "save", lambda self, step, *_, **__: saved.append(step))
+    settings = replace(SETTINGS, eval_every=3, checkpoint_every=1e9)
+    run(fresh(), encoded(), settings, validation=encoded()[:4], store=CheckpointStore(tmp_path))
+    assert sorted(set(saved)) == saved
+    assert saved[-1] == 9
+
+
 def validated(
     store: CheckpointStore | None, *, steps: int = 40, patience: int = 2, rate: float = 0.3, **options: Any
 ) -> tuple[BaseModel, LoopResult, list[Event]]:

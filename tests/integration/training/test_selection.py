@@ -53,6 +53,18 @@ def test_what_was_chosen_already_is_passed_over(trainer: LoRATrainer) -> None:
     assert found.repeated == 1
 
 
+def test_what_repeats_in_part_is_taken_up_when_nothing_else_is_left(trainer: LoRATrainer) -> None:
+    new = edit(3, "a.py", code("one") + code("two"))
+    part = edit(2, "b.py", code("one") + code("three", 40))  # older, and two fifths of it are new
+    same = edit(1, "c.py", code("one") + code("two"))
+    oldest = edit(0, "d.py", code("four"))
+    found = Selection(trainer, [oldest, same, part, new], HeldOut([]))
+    assert [one.example for one in found.first(2)] == [3, 0]
+    assert found.repeated == 2
+    assert [one.example for one in found.first(9)] == [3, 0, 2]
+    assert found.repeated == 1
+
+
 def test_held_out_text_is_never_chosen(trainer: LoRATrainer) -> None:
     train = history(2)
     future = encode([edit(9, "z.py", train[5].completion)], trainer.base, max_length=384)

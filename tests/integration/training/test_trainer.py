@@ -11,6 +11,7 @@ from neuralforge.adapter.package import inspect, unpack
 from neuralforge.data.records import Example
 from neuralforge.errors import DataError, UserError
 from neuralforge.models import load_base_model
+from neuralforge.models.base import causal
 from neuralforge.training import CosineScheduler, LoRATrainer
 from neuralforge.training.attach import attach_adapter
 from tests.tiny import save_tiny, tiny_base
@@ -130,6 +131,16 @@ def test_saving_memory_changes_what_is_learned_by_rounding_only(architecture: st
         trainer = LoRATrainer(base, rank=2, epochs=1, int8=False, **options)
         found.append([loss for _, loss in trainer.train(rows, batch_size=4).losses])
     assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def test_settings_given_to_train_count_as_if_given_at_once() -> None:
+    rows = [Example(f"def f{n}(a):\n    ", f"return a + {n}\n") for n in range(8)]
+    trainer = LoRATrainer(tiny_base("llama"), rank=2, epochs=1)
+    trainer.train(rows, batch_size=4, gradient_checkpointing=True)
+    assert (trainer.settings.round_steps, trainer.settings.learning_rate) == (1, 1.5e-3)
+    assert causal(trainer.base).is_gradient_checkpointing
+    with pytest.raises(UserError, match="int8"):
+        LoRATrainer(tiny_base("gpt2"), rank=2).train(rows, int8=True)
 
 
 def test_a_second_trainer_starts_from_the_plain_base() -> None:

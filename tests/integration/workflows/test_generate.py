@@ -88,20 +88,39 @@ def test_prompts_from_standard_input_and_one_after_the_other(call: Call, monkeyp
     assert call(*words)[1] == expected(Sampling()) + "\n"
     lines = iter([PROMPT, "", PROMPT])
 
-    def typed(_: str) -> str:
+    def typed() -> str:
         try:
             return next(lines)
         except StopIteration:
             raise EOFError from None
 
     monkeypatch.setattr("builtins.input", typed)
-    assert call(*words, "--interactive")[1] == (expected(Sampling()) + "\n") * 2
+    _, out, err = call(*words, "--interactive")
+    assert out == (expected(Sampling()) + "\n") * 2
+    assert err.count("> ") == 4  # the question is not among the results
+
+
+def test_a_prompt_that_is_too_long_does_not_end_the_conversation(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = iter(["word " * 5000, PROMPT])
+
+    def typed() -> str:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", typed)
+    code, out, err = call("--model", "base", "--max-tokens", 12, "--temperature", 0, "--interactive")
+    assert code == 0
+    assert "positions" in err
+    assert out == expected(Sampling()) + "\n"
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (("--model", "nowhere/at/all", "--prompt", "a"), 2, "nowhere"),
+        (("--model", "base", "--json", "--interactive"), 2, "--json"),
         (("--model", "base", "--prompt", "a", "--top-p", "0"), 2, "top_p"),
         (("--model", "base", "--prompt", "a", "--temperature", "-1"), 2, "temperature"),
         (("--model", "base", "--prompt", "a", "--max-tokens", "0"), 2, "--max-tokens"),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from neuralforge import paths
 from neuralforge.adapter.package import read_manifest, unpack
 from neuralforge.config.load import load_config
 from neuralforge.config.schema import TrainConfig
@@ -214,6 +215,9 @@ def test_interrupted_and_resumed_it_is_the_same_adapter(
 def test_the_newest_unfinished_run_is_found(settings: Callable[..., TrainConfig], tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         train(settings(run={"directory": ...}), emit=Stop(2))
+    damaged = paths.runs_home() / "damaged"
+    damaged.mkdir()
+    (damaged / "state.json").write_text("{")
     result = train(TrainConfig.model_validate({"run": {"resume": "latest", "force": True}}))
     assert package(result).exists()
     with pytest.raises(UserError, match="no unfinished run"):

@@ -21,6 +21,12 @@ def test_sections_within_sections_and_flags_into_them(tmp_path: Path) -> None:
     assert (config.model.growth.enabled, config.model.growth.factor, config.model.growth.threshold) == (True, 1.5, 0.5)
 
 
+def test_a_file_changes_single_keys_of_a_section_within_a_preset(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("model:\n  growth: {warmup: 77}\n")
+    growth = resolve(PRETRAINING, tmp_path / "c.yaml", preset="arbor-699m").config.model.growth
+    assert (growth.enabled, growth.factor, growth.max, growth.warmup) == (True, 1.3, 1.3, 77)
+
+
 def test_sources_are_a_list_of_sections(tmp_path: Path) -> None:
     text = "datasets:\n  - source: a.txt\n    filtering: {min_words: 3}\n  - source: b\n    name: two\n"
     config = resolved(tmp_path, text)

@@ -40,6 +40,15 @@ def test_a_slower_or_faster_machine_ends_on_time(tmp_path: Path, each: float) ->
     assert done * each == pytest.approx(100.0, abs=4 + 2 * each)
 
 
+@pytest.mark.parametrize("each", [0.5, 1.0, 1.5])
+def test_what_follows_is_as_much_slower_or_faster(tmp_path: Path, each: float) -> None:
+    """Steps were expected to take a second when 50 seconds were set aside for judging."""
+    clock = Clock()
+    pace = Pace(100.0, steps=1000, record=tmp_path / "pace.json", expected=1.0, afterwards=50.0, clock=clock)
+    done, _ = drive(pace, clock, each, total=100)
+    assert done * each + 50.0 * each == pytest.approx(150.0, abs=6 + 2 * each)
+
+
 def test_the_plan_never_grows_beyond_the_most(tmp_path: Path) -> None:
     clock = Clock()
     pace = Pace(1000.0, steps=120, record=tmp_path / "pace.json", clock=clock)
