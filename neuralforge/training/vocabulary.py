@@ -37,7 +37,7 @@ class SampledVocabulary:
     samples: int
 
     def loss(self, hidden_SD: Tensor, weight_VD: Tensor, targets_S: Tensor, seed: int) -> Tensor:
-        """An estimate of ``completion_loss`` for targets in ``known``, and of its gradient; ``seed`` decides the draw."""
+        """An estimate of ``completion_loss`` for targets in ``known``, with its gradient; ``seed`` decides the draw."""
         generator = torch.Generator().manual_seed(seed)
         drawn = self.rest[torch.randperm(len(self.rest), generator=generator)[: self.samples]]
         rows = torch.cat((self.known, drawn))
