@@ -4,12 +4,12 @@ _neuralforge() {
     local path=top word children= flags= valued= current_is=word IFS=$' \t\n'
     for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$path" in
-            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|pretrain|generate|export|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
+            top) case "$word" in extract-dataset|create-dataset|analyze-dataset|clean-dataset|models|train-tokenizer|train|pretrain|post-train|generate|export|config|monitor|test-adapter|benchmark|ab-test|adapters|plugins|doctor|completion) path="$word" ;; esac ;;
             models|config|adapters|completion) case "$word" in -*) ;; *) path="$path $word" ;; esac ;;
         esac
     done
     case "$path" in
-        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train pretrain generate export config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
+        'top') children="extract-dataset create-dataset analyze-dataset clean-dataset models train-tokenizer train pretrain post-train generate export config monitor test-adapter benchmark ab-test adapters plugins doctor completion" valued=""
             flags="--version -h --help" ;;
         'extract-dataset') children="" valued="--git-repo --output -o --languages --since --until --paths --max-examples --secrets"
             flags="--git-repo --output -o --languages --since --until --paths --max-examples --mid-line --secrets --json -h --help" ;;
@@ -35,6 +35,8 @@ _neuralforge() {
             flags="--from-git --dataset --source --eval-file --languages --since --until --paths --pattern --max-examples --max-length --skip-bad --no-skip-bad --base --device --name --rank --alpha --dropout --target-modules --layers --rslora --no-rslora --dora --no-dora --learning-rate --scheduler --epochs --batch-size --gradient-accumulation --gradient-checkpointing --no-gradient-checkpointing --fp16 --bf16 --completion-only-loss --seed --low-memory --no-low-memory --budget --config --preset --output --checkpoint-dir --resume --dry-run --interactive --force --tensorboard --wandb --log-level --debug --profile-memory --track-gradients --json -h --help" ;;
         'pretrain') children="" valued="--data --tokenizer --config --preset --epochs --max-steps --batch-size --gradient-accumulation-steps --learning-rate --max-seq-len --seed --eval-every --prompt --save-dir --checkpoint-dir --resume --budget --device --tensorboard"
             flags="--data --tokenizer --config --preset --growth --no-growth --epochs --max-steps --batch-size --gradient-accumulation-steps --learning-rate --max-seq-len --gradient-checkpointing --no-gradient-checkpointing --seed --eval-every --prompt --save-dir --checkpoint-dir --resume --budget --device --tensorboard --wandb --json -h --help" ;;
+        'post-train') children="" valued="--model --type --data --config --preset --freeze-layers --rank --alpha --dropout --target-modules --epochs --max-steps --batch-size --gradient-accumulation-steps --learning-rate --max-seq-len --seed --eval-every --validation --prompt --save-dir --checkpoint-dir --resume --budget --device --tensorboard"
+            flags="--model --type --data --config --preset --freeze-layers --lora --no-lora --rank --alpha --dropout --target-modules --merge --no-merge --epochs --max-steps --batch-size --gradient-accumulation-steps --learning-rate --max-seq-len --gradient-checkpointing --no-gradient-checkpointing --seed --eval-every --validation --prompt --save-dir --checkpoint-dir --resume --budget --device --tensorboard --wandb --json -h --help" ;;
         'generate') children="" valued="--prompt --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype"
             flags="--prompt --interactive --model --adapter --max-tokens --temperature --top-p --top-k --repetition-penalty --stop --seed --device --dtype --json -h --help" ;;
         'export') children="" valued="--model --output --as"
@@ -44,9 +46,9 @@ _neuralforge() {
         'config show') children="" valued="--config --preset --set"
             flags="--config --preset --set --changed --yaml --json -h --help" ;;
         'config validate') children="" valued=""
-            flags="--pretrain --json -h --help" ;;
+            flags="--pretrain --post-train --json -h --help" ;;
         'config presets') children="" valued=""
-            flags="--pretrain --json -h --help" ;;
+            flags="--pretrain --post-train --json -h --help" ;;
         'monitor') children="" valued=""
             flags="--once --json -h --help" ;;
         'test-adapter') children="" valued="--test-file --from-git --base --device --dtype --max-examples --generate-limit --seed --picture --report"

@@ -33,6 +33,7 @@ CATALOGUE = (
     ),
     Entry("train", "Training", "train:train", "Train an adapter, judge it on later commits, pack it."),
     Entry("pretrain", "Models", "pretrain:pretrain", "Train a small model of your own on text."),
+    Entry("post-train", "Models", "post_train:post_train", "Train on from a model: texts, a domain, or answers."),
     Entry("generate", "Models", "generate:generate", "Continue a prompt with a model or an adapter."),
     Entry("export", "Models", "export:export", "Write a model in a form that loads without neuralforge."),
     Entry("config", "Training", "config:group", "Show, check and explain configurations."),

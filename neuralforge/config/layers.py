@@ -12,7 +12,7 @@ MAX_BYTES = 256 * 1024
 MAX_NODES = 10_000
 MAX_DEPTH = 16
 PREFIX = "NEURALFORGE_"
-PRETRAIN_PREFIX = f"{PREFIX}PRETRAIN_"
+PRETRAIN_PREFIX, POSTTRAIN_PREFIX = f"{PREFIX}PRETRAIN_", f"{PREFIX}POSTTRAIN_"
 _STANDARD = "tag:yaml.org,2002:"
 _TAGS = ("str", "int", "float", "bool", "null", "timestamp", "seq", "map")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -93,7 +93,8 @@ def read_environment(environment: Mapping[str, str], prefix: str = PREFIX) -> La
     """Take ``NEURALFORGE_SECTION__KEY`` variables; names without a double underscore belong to others."""
     layer: Layer = {}
     for variable, value in sorted(environment.items()):
-        own = variable.startswith(prefix) and not (prefix == PREFIX and variable.startswith(PRETRAIN_PREFIX))
+        others = (PRETRAIN_PREFIX, POSTTRAIN_PREFIX) if prefix == PREFIX else ()
+        own = variable.startswith(prefix) and not variable.startswith(others)
         if own and "__" in variable:
             key = variable.removeprefix(prefix).lower().replace("__", ".")
             layer[key] = Given(value, Origin("environment", variable))

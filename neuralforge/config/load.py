@@ -1,6 +1,7 @@
 """Put a configuration together: defaults < preset < YAML < environment < flags, with the origin of every value.
 
-There are two kinds (``Kind``): of ``train``, and of ``pretrain``, whose variables begin with ``NEURALFORGE_PRETRAIN_``.
+There are three kinds (``Kind``): of ``train``, of ``pretrain``, whose variables begin with ``NEURALFORGE_PRETRAIN_``,
+and of ``post-train``, whose variables begin with ``NEURALFORGE_POSTTRAIN_``.
 
 All that is wrong is found and said at once: each problem with its dotted key, the line of the file (or the
 variable, or the flag), the reason, and what may have been meant.
@@ -17,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from neuralforge.config.layers import (
+    POSTTRAIN_PREFIX,
     PREFIX,
     PRETRAIN_PREFIX,
     Given,
@@ -26,6 +28,7 @@ from neuralforge.config.layers import (
     read_environment,
     read_yaml,
 )
+from neuralforge.config.posttraining import PostTrainConfig
 from neuralforge.config.pretraining import PretrainConfig
 from neuralforge.config.schema import Section, TrainConfig, sections_of
 from neuralforge.errors import UserError
@@ -83,7 +86,7 @@ class ConfigError(UserError):
         count = "" if len(problems) == 1 else f"{len(problems)} problems: "
         super().__init__(
             f"The configuration cannot be used. {count}{listed}.",
-            "`neuralforge config show` lists the keys of train, `neuralforge config presets [--pretrain]` the presets.",
+            "`neuralforge config show` lists the keys of train, `neuralforge config presets` the presets.",
         )
 
 
@@ -207,9 +210,10 @@ def _one_home(layer: Layer, problems: list[Problem]) -> Layer:
     return moved
 
 
-# The guides' names of settings of ``pretrain``.
+# The guides' names of settings of ``pretrain`` and ``post-train``.
 _SPELLINGS = {
     "training.per_device_train_batch_size": "training.batch_size",
+    "training.per_device_batch_size": "training.batch_size",
     "training.gradient_accumulation_steps": "training.gradient_accumulation",
     "training.lr_scheduler_type": "training.scheduler",
     "training.eval_steps": "evaluation.eval_every",
@@ -230,6 +234,7 @@ def _renamed(layer: Layer, problems: list[Problem]) -> Layer:
 
 TRAINING = Kind(TrainConfig, "presets", PREFIX, _one_home)
 PRETRAINING = Kind(PretrainConfig, "presets/pretrain", PRETRAIN_PREFIX, _renamed)
+POSTTRAINING = Kind(PostTrainConfig, "presets/post-train", POSTTRAIN_PREFIX, _renamed)
 
 
 def _validated(kind: Kind[Config], merged: Layer, problems: list[Problem]) -> Config | None:

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from neuralforge.config.schema import Section
 from neuralforge.config.values import Device, Float, Int, Place, Seconds, Text, Words
 
+PostTrainingType = Literal["fine_tune", "instruct", "domain_adapt"]
+
 
 class GrowthSection(Section):
     """When feed-forward layers widen in training, and how far (see ``training.growing``)."""
@@ -75,7 +77,9 @@ class CorpusSection(Section):
 class LearningSection(Section):
     """Batches, optimiser and schedule."""
 
-    learning_rate: Float = Field(default=1e-3, gt=0, le=1, description="peak learning rate of AdamW")
+    learning_rate: Float | None = Field(
+        default=None, gt=0, le=1, description="peak learning rate of AdamW; chosen by the kind of training if not given"
+    )
     scheduler: Literal["cosine", "linear", "constant"] = Field(default="cosine", description="decay after the warm-up")
     epochs: Int = Field(default=1, ge=1, le=1000, description="passes over the corpus")
     max_steps: Int | None = Field(default=None, ge=1, le=10**9, description="at most so many steps")
@@ -110,7 +114,7 @@ class WatchingSection(Section):
     tokens: Int = Field(default=32, ge=1, le=4096, description="tokens of such a continuation")
 
 
-class PretrainRunSection(Section):
+class TextRunSection(Section):
     """Where it goes and how long it may take."""
 
     save_dir: Place | None = Field(default=None, description="folder for the finished model")
@@ -123,12 +127,37 @@ class PretrainRunSection(Section):
     checkpoint_every_seconds: Seconds = Field(default=60.0, ge=1, le=86400, description="time between checkpoints")
 
 
-class PretrainConfig(Section):
+class PostTrainingSection(Section):
+    """What follows at once on a pre-training (see ``neuralforge post-train``, whose defaults hold for the rest)."""
+
+    enabled: bool = Field(default=False, description="post-train the finished model")
+    type: PostTrainingType = Field(default="fine_tune", description="fine_tune, domain_adapt or instruct")
+    datasets: tuple[CorpusSection, ...] = Field(default=(), description="what it learns from then")
+    learning_rate: Float | None = Field(default=None, gt=0, le=1, description="peak learning rate; chosen by type")
+    epochs: Int = Field(default=1, ge=1, le=1000, description="passes over it")
+    max_steps: Int | None = Field(default=None, ge=1, le=10**9, description="at most so many steps")
+    lora_enabled: bool = Field(default=False, description="train an adapter and add it to the weights")
+    save_dir: Place | None = Field(default=None, description="folder for the result; SAVE_DIR-post-trained")
+
+    @model_validator(mode="after")
+    def _fed(self) -> Self:
+        if self.enabled and not self.datasets:
+            raise ValueError("post_training is enabled and has no datasets")
+        return self
+
+
+class TextTrainingConfig(Section):
+    """What every training of a whole model on texts can be told."""
+
+    datasets: tuple[CorpusSection, ...] = Field(default=(), description="sources of text")
+    training: LearningSection = Field(default_factory=LearningSection)
+    evaluation: WatchingSection = Field(default_factory=WatchingSection)
+    run: TextRunSection = Field(default_factory=TextRunSection)
+
+
+class PretrainConfig(TextTrainingConfig):
     """Everything ``neuralforge pretrain`` can be told."""
 
     model: ArborSection = Field(default_factory=ArborSection)
     tokenizer: Place | None = Field(default=None, description="folder of the tokenizer")
-    datasets: tuple[CorpusSection, ...] = Field(default=(), description="sources of text")
-    training: LearningSection = Field(default_factory=LearningSection)
-    evaluation: WatchingSection = Field(default_factory=WatchingSection)
-    run: PretrainRunSection = Field(default_factory=PretrainRunSection)
+    post_training: PostTrainingSection = Field(default_factory=PostTrainingSection)

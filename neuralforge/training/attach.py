@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from neuralforge.errors import TrustError, UserError
 from neuralforge.models.base import BaseModel, causal
 
 ADAPTER = "default"
-LAYER_LISTS = ("layers", "h", "block", "blocks")
+# Where transformers models keep their layers: ``model.layers.3.mlp…``, ``transformer.h.3…``.
+_LAYER = re.compile(r"(?:^|\.)(?:layers|h|block|blocks)\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class LoraSettings:
 
     Attributes:
         target_modules: module names, or ``all-linear`` for every linear layer but the head.
-        layers: ``all``, ``upper-half``, or how many of the upper layers carry the adapter.
+        layers: ``all``, ``upper-half``, how many of the upper layers carry the adapter, or which, counted from 0.
         rslora: scale by alpha / √rank (arXiv 2312.03732). dora: weight decomposition (arXiv 2402.09353).
     """
 
@@ -32,7 +34,7 @@ class LoraSettings:
     alpha: float = 32.0
     dropout: float = 0.0
     target_modules: str | tuple[str, ...] = "all-linear"
-    layers: str | int = "all"
+    layers: str | int | tuple[int, ...] = "all"
     rslora: bool = False
     dora: bool = False
 
@@ -42,6 +44,12 @@ def depth(base: BaseModel) -> int:
     config: Any = causal(base).config
     count = getattr(config, "num_hidden_layers", None) or getattr(config, "num_layers", None) or 0
     return int(count)
+
+
+def layer_of(name: str) -> int | None:
+    """The layer that a parameter of a transformers model is in, by its name; None for one outside of them."""
+    found = _LAYER.search(name)
+    return int(found[1]) if found else None
 
 
 def attach(base: BaseModel, lora: LoraSettings, seed: int = 0) -> list[nn.Parameter]:
@@ -54,7 +62,9 @@ def attach(base: BaseModel, lora: LoraSettings, seed: int = 0) -> list[nn.Parame
 
     model = causal(base)
     options: dict[str, Any] = {}
-    if not base.encoder_decoder and lora.layers != "all":
+    if isinstance(lora.layers, tuple):
+        options["layers_to_transform"] = list(lora.layers)
+    elif not base.encoder_decoder and lora.layers != "all":
         total = depth(base)
         upper = (total + 1) // 2 if lora.layers == "upper-half" else int(lora.layers)
         if not 1 <= upper <= total:

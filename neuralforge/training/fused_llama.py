@@ -196,7 +196,7 @@ class Layer:
 
     def __call__(self, x_ND: Tensor, where: Layout, adapt: bool) -> Tensor:
         """[N, D] → [N, D]; with ``adapt`` off the frozen layer alone is computed."""
-        if torch.is_grad_enabled() and adapt and self.parameters:
+        if torch.is_grad_enabled() and adapt and (self.parameters or x_ND.requires_grad):
             y_ND: Tensor = _LayerFunction.apply(x_ND, self, where, *self.parameters)  # type: ignore[no-untyped-call]
             return y_ND
         out, _ = self.forward(x_ND, where, adapt)

@@ -156,7 +156,7 @@ class LoRATrainer:
         alpha: float | None = None,
         dropout: float = 0.0,
         target_modules: str | Sequence[str] = "all-linear",
-        layers: str | int = "all",
+        layers: str | int | tuple[int, ...] = "all",
         use_rslora: bool = False,
         use_dora: bool = False,
         fp16: bool = False,

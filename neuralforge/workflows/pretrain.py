@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neuralforge import files, paths
-from neuralforge.errors import DataError, RunError, UserError
+from neuralforge import files
+from neuralforge.errors import UserError
 from neuralforge.runs.checkpoints import CheckpointStore
 from neuralforge.runs.directory import RunDirectory
-from neuralforge.runs.events import Emit, Evaluated, Event, Finished, Note, Phase, silent
+from neuralforge.runs.events import Emit, Finished, Phase, silent
 from neuralforge.runs.log import read_events
 from neuralforge.runs.view import summarise
 from neuralforge.workflows.conduct import conducted, run_to_resume, watchers
+from neuralforge.workflows.learning import (
+    READY,
+    anchored,
+    as_it_was,
+    corpus_of,
+    free_output,
+    is_ours,
+    located,
+    loop_settings,
+    new_run,
+    paced,
+    sampling,
+    windows_of,
+)
 from neuralforge.workflows.shape import check_memory, read_tokenizer, shape_of
 
 if TYPE_CHECKING:
-    from neuralforge.config.pretraining import CorpusSection, LearningSection, PretrainConfig
+    from neuralforge.config.pretraining import PretrainConfig
     from neuralforge.models.base import BaseModel
-    from neuralforge.runs.checkpoints import Checkpoint
-    from neuralforge.tokens.shards import Corpus, Windows
-    from neuralforge.training.budget import Pace
-    from neuralforge.training.loop import LoopSettings
-    from neuralforge.training.schedule import WarmupScheduler
+    from neuralforge.tokens.shards import Corpus
+    from neuralforge.training.growing import GrowthSettings
+    from neuralforge.workflows.post_train import PostTrained
 
-CORPUS = "corpus"
-READY = f"{CORPUS}/corpus.json"
 ABOUT = "pretraining.json"
+# Peak learning rate where none is given.
+RATE = 1e-3
 DECIDING = {"model", "training", "evaluation"}
-# Kept of a budget for writing the model.
-RESERVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ class Pretrained:
         parameters: of the finished model. widths: of its feed-forward layers.
         steps, tokens: that were trained. loss: of the last step; validation: the best one measured, or None.
         growth: every widening, as plain JSON values.
+        post_trained: what came of the post-training that was asked for with it.
     """
 
     model: Path
@@ -60,6 +68,7 @@ class Pretrained:
     loss: float | None
     validation: float | None
     growth: tuple[dict[str, Any], ...]
+    post_trained: PostTrained | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; losses in nats per token."""
@@ -73,6 +82,7 @@ class Pretrained:
             "loss": self.loss,
             "validation_loss": self.validation,
             "growth": list(self.growth),
+            "post_trained": self.post_trained.to_json() if self.post_trained else None,
         }
 
 
@@ -87,21 +97,58 @@ def pretrain(config: PretrainConfig, *, emit: Emit = silent) -> Pretrained:
     began = time.monotonic()
     if config.run.resume is not None:
         run = run_to_resume(config.run.resume, "pretrain", READY)
-        config = _as_it_was(run)
-        return _within(run, config, None, _watchers(config), began, emit)
-    output = _checked(config)
+        from neuralforge.config.pretraining import PretrainConfig as Schema
+
+        config = as_it_was(run, Schema)
+        made = _within(run, config, None, _watchers(config), began, emit)
+        return _followed(config, made, emit)
+    if config.tokenizer is None:
+        raise UserError(
+            "A tokenizer is needed.", "Make one with `neuralforge train-tokenizer`, and give --tokenizer DIR."
+        )
+    config = anchored(config)
+    output = free_output(config.run.save_dir, "arbor")
+    if config.post_training.enabled:
+        later = config.post_training
+        free_output(later.save_dir, f"{output}-post-trained")
+        later = later.model_copy(update={"datasets": located(later.datasets)})
+        config = config.model_copy(update={"post_training": later})
     tokenizer = read_tokenizer(config.tokenizer)
     check_memory(config, shape_of(config, tokenizer))
     listeners = _watchers(config)
-    datasets = tuple(one.model_copy(update={"source": one.source.resolve()}) for one in config.datasets)
-    config = config.model_copy(update={"datasets": datasets})  # to be found again from any folder
-    remembered = {
-        "settings": config.model_dump(mode="json", exclude_unset=True),
-        "output": str(output),
-        "id": uuid.uuid4().hex,
-    }
-    run = RunDirectory.create(config.run.directory, "arbor", remembered)
-    return _within(run, config, tokenizer, listeners, began, emit)
+    run = new_run(config, "arbor", output)
+    made = _within(run, config, tokenizer, listeners, began, emit)
+    return _followed(config, made, emit)
+
+
+def _followed(config: PretrainConfig, made: Pretrained, emit: Emit) -> Pretrained:
+    """Post-train what was made, if that was asked for."""
+    from dataclasses import replace
+
+    from neuralforge.config.posttraining import AdaptingSection, PostTrainConfig
+    from neuralforge.workflows.post_train import post_train
+
+    one = config.post_training
+    if not one.enabled:
+        return made
+    learning = {"learning_rate": one.learning_rate, "epochs": one.epochs, "max_steps": one.max_steps}
+    then = PostTrainConfig(
+        model_path=str(made.model),
+        training_type=one.type,
+        datasets=one.datasets,
+        lora=AdaptingSection(enabled=one.lora_enabled),
+        training=config.training.model_copy(update={**learning, "warmup_steps": None}),
+        evaluation=config.evaluation,
+        run=config.run.model_copy(
+            update={
+                "save_dir": one.save_dir or Path(f"{made.model}-post-trained"),
+                "directory": None,
+                "resume": None,
+                "budget": None,
+            }
+        ),
+    )
+    return replace(made, post_trained=post_train(then, emit=emit))
 
 
 def _within(
@@ -110,7 +157,7 @@ def _within(
     """Train and save inside a locked run directory; ``tokenizer`` is None when it is resumed."""
     with conducted(run, "pretrain", listeners, emit) as told:
         tokenizer = _kept_tokenizer(run, config, tokenizer)
-        corpus = _corpus(run, config, tokenizer, told)
+        corpus = corpus_of(run, config, tokenizer, told)
         result = _train_and_save(run, config, tokenizer, corpus, began, told)
         told(Finished("done", result.to_json()))
     return result
@@ -119,30 +166,18 @@ def _within(
 def _train_and_save(
     run: RunDirectory, config: PretrainConfig, tokenizer: Any, corpus: Corpus, began: float, emit: Emit
 ) -> Pretrained:
-    from neuralforge.data.split import evenly_spaced
-    from neuralforge.tokens.shards import Windows
     from neuralforge.training.loop import run as run_loop
     from neuralforge.workflows.train_tokenizer import saved
 
-    length = config.training.max_seq_len - 1  # a window holds one token more than it predicts
-    windows = Windows(corpus, length)
-    if not len(windows):
-        raise DataError(
-            f"The corpus has {corpus.train_tokens:,} tokens to train on, fewer than one window of "
-            f"{config.training.max_seq_len:,}.",
-            "Give more --data, or a smaller --max-seq-len.",
-        )
-    kept_out = Windows(corpus, length, "validation")
-    validation = [kept_out[index] for index in evenly_spaced(len(kept_out), config.evaluation.windows)]
-    if not validation and config.evaluation.validation:
-        emit(Note("Too little text is kept out for a validation; the last weights are kept, not the best."))
+    windows, validation = windows_of(corpus, config, emit)
     base = _fresh(config, tokenizer)
     model: Any = base.model
-    settings = _settings(config, windows, _fingerprint(config, corpus))
+    rate = config.training.learning_rate or RATE
+    settings = loop_settings(config, len(windows), rate, _fingerprint(config, corpus), _growth(config))
     store = CheckpointStore(run.checkpoints, emit=emit)
     latest = store.latest()
-    settings, pace = _paced(run, config, base, windows, settings, latest, began)
-    work = f"{len(windows):,} windows of {length + 1:,} tokens, {settings.steps:,} steps"
+    settings, pace = paced(run, config, base, windows, settings, rate, latest, began)
+    work = f"{len(windows):,} windows of {config.training.max_seq_len:,} tokens, {settings.steps:,} steps"
     emit(Phase("train", f"{model.count_parameters():,} parameters, {work}"))
     run.update(phase="train")
     result = run_loop(
@@ -153,7 +188,7 @@ def _train_and_save(
         store=store,
         resume=latest is not None,
         pace=pace,
-        emit=_sampling(config, base, emit) if config.evaluation.prompts else emit,
+        emit=sampling(config, base, emit),
     )
     output = Path(run.state.config["output"])
     emit(Phase("save", str(output)))
@@ -164,7 +199,7 @@ def _train_and_save(
         for one in course.growth
         if one.step <= result.kept_step
     )  # fmt: skip
-    if not _is_ours(output, run):
+    if not is_ours(output / ABOUT, run):
         with files.atomic_folder(output) as made:
             saved(model, made)
             saved(tokenizer, made)
@@ -181,37 +216,6 @@ def _train_and_save(
         validation=result.state.best_loss,
         growth=growth,
     )
-
-
-def _checked(config: PretrainConfig) -> Path:
-    """Refuse what cannot work before anything is written; returns where the model goes."""
-    if config.tokenizer is None:
-        raise UserError(
-            "A tokenizer is needed.", "Make one with `neuralforge train-tokenizer`, and give --tokenizer DIR."
-        )
-    if not config.datasets:
-        raise UserError("There is no text to learn from.", "Give --data PATH, or datasets in the configuration.")
-    for one in config.datasets:
-        if not one.source.exists():
-            raise DataError(f"{one.source} does not exist.", "Check the path given as --data.")
-    output = paths.expanded(str(config.run.save_dir or "arbor")).resolve()
-    if os.path.lexists(output):
-        raise UserError(f"{output} already exists.", "Choose another --save-dir, or remove this one first.")
-    return output
-
-
-def _is_ours(output: Path, run: RunDirectory) -> bool:
-    """Whether this run has saved its model already, and was killed right after that.
-
-    Raises:
-        RunError: something else is there.
-    """
-    if not os.path.lexists(output):
-        return False
-    about = files.read_json(output / ABOUT) if (output / ABOUT).is_file() else {}
-    if isinstance(about, dict) and about.get("id") == run.state.config["id"]:
-        return True
-    raise RunError(f"{output} has been written by someone else meanwhile.", "Move it away, then resume this run.")
 
 
 def _kept_tokenizer(run: RunDirectory, config: PretrainConfig, tokenizer: Any) -> Any:
@@ -243,139 +247,13 @@ def _fresh(config: PretrainConfig, tokenizer: Any) -> BaseModel:
     return BaseModel("arbor", "arbor", "sha256:" + "0" * 64, model, tokenizer, fim, False)
 
 
-def _corpus(run: RunDirectory, config: PretrainConfig, tokenizer: Any, emit: Emit) -> Corpus:
-    from neuralforge.data.records import Funnel
-    from neuralforge.tokens.shards import open_corpus, write_corpus
-
-    folder = run.path / CORPUS
-    if (run.path / READY).exists():
-        return open_corpus(folder, tokenizer)
-    funnel = Funnel()
-
-    def texts() -> Iterator[str]:
-        for one in config.datasets:
-            emit(Phase("read", str(one.name or one.source)))
-            yield from _prepared(one, funnel, emit)
-
-    corpus = write_corpus(texts(), tokenizer, folder, validation=config.evaluation.validation)
-    emit(Note(f"{corpus.documents:,} texts, {corpus.train_tokens:,} tokens, {corpus.validation_tokens:,} kept out."))
-    for reason, count in funnel.rows():
-        emit(Note(f"Left out: {count:,} texts ({reason})."))
-    return corpus
-
-
-def _prepared(one: CorpusSection, funnel: Any, emit: Emit) -> Iterator[str]:
-    from neuralforge.data.texts import read_texts
-
-    limits, parts = one.filtering, one.preprocessing
-    for text in read_texts(one.source, funnel=funnel, emit=emit):
-        words = len(text.split())
-        if words < limits.min_words:
-            funnel.discard("too few words")
-        elif limits.max_words is not None and words > limits.max_words:
-            funnel.discard("too many words")
-        else:
-            yield f"{parts.prefix}{text}{parts.suffix}"
-
-
-def _settings(config: PretrainConfig, windows: Windows, fingerprint: str) -> LoopSettings:
+def _growth(config: PretrainConfig) -> GrowthSettings | None:
     from neuralforge.training.growing import GrowthSettings
-    from neuralforge.training.loop import LoopSettings, steps_per_epoch
 
-    one, grow = config.training, config.model.growth
-    growth = GrowthSettings(grow.factor, grow.max, grow.threshold, grow.monitor_frequency, grow.plateau, grow.warmup)
-    steps = steps_per_epoch(len(windows), one.batch_size, one.gradient_accumulation) * one.epochs
-    steps = min(steps, one.max_steps or steps)
-    return LoopSettings(
-        steps=steps,
-        scheduler=_scheduler(one, steps),
-        batch_size=one.batch_size,
-        accumulation=one.gradient_accumulation,
-        weight_decay=one.weight_decay,
-        betas=(one.beta1, one.beta2),
-        eps=one.eps,
-        max_grad_norm=one.max_grad_norm,
-        eval_every=config.evaluation.eval_every,
-        patience=config.evaluation.patience,
-        seed=one.seed,
-        checkpoint_every=config.run.checkpoint_every_seconds,
-        micro_tokens=one.batch_size * one.max_seq_len,
-        growth=growth if grow.enabled else None,
-        fingerprint=fingerprint,
-    )
-
-
-def _scheduler(one: LearningSection, steps: int) -> WarmupScheduler:
-    from neuralforge.training.schedule import WarmupScheduler
-
-    warmup = one.warmup_steps if one.warmup_steps is not None else round(one.warmup_ratio * steps)
-    return WarmupScheduler(one.learning_rate, min(warmup, steps), steps, one.scheduler)
-
-
-def _paced(
-    run: RunDirectory,
-    config: PretrainConfig,
-    base: BaseModel,
-    windows: Windows,
-    settings: LoopSettings,
-    latest: Checkpoint | None,
-    began: float,
-) -> tuple[LoopSettings, Pace | None]:
-    """With a budget: as many steps as fit, and what keeps to the time."""
-    from dataclasses import replace
-
-    from neuralforge.training.budget import Pace, measure
-    from neuralforge.training.checkpoint import state_of
-
-    if config.run.budget is None:
-        return settings, None
-    record, plan = run.path / "pace.json", run.path / "plan.json"
-    if plan.exists():
-        told = files.read_json(plan)
-        steps, seconds = int(told["steps"]), float(told["seconds"])
-    else:
-        pulse = measure(base, windows[: 8 * settings.batch_size], settings)
-        seconds = config.run.budget - RESERVE_SECONDS - (time.monotonic() - began)
-        each = settings.batch_size * settings.accumulation * config.training.max_seq_len * pulse.train
-        steps = min(settings.steps, int(seconds / each))
-        if steps < 4:
-            raise RunError(
-                f"{config.run.budget:.0f} seconds are too few: {seconds:.0f} are left, a step takes {each:.1f}.",
-                "Give a larger --budget or a smaller --batch-size.",
-            )
-        files.write_json(plan, {"steps": steps, "seconds": seconds})
-    pace = Pace(seconds, spent=state_of(latest).elapsed if latest else 0.0, steps=settings.steps, record=record)
-    return replace(settings, steps=steps, scheduler=_scheduler(config.training, steps)), pace
-
-
-def _sampling(config: PretrainConfig, base: BaseModel, emit: Emit) -> Emit:
-    """Tell the events on; after each measurement, let the model continue the prompts."""
-    from neuralforge.evaluation.completions import decode
-    from neuralforge.models.generation import generate
-    from neuralforge.tokens.encoding import plain_ids
-
-    prompts = [text for text in config.evaluation.prompts if text.strip()]
-    new = min(config.evaluation.tokens, config.training.max_seq_len // 2)
-    ids = [one[-(config.training.max_seq_len - new) :] for one in plain_ids(prompts, base.tokenizer)]
-
-    def told(event: Event) -> None:
-        emit(event)
-        if isinstance(event, Evaluated) and ids:
-            for prompt, written in zip(prompts, generate(base, ids, max_new_tokens=new), strict=True):
-                emit(Note(f"sample: {prompt}{decode(base, written)}"))
-
-    return told
-
-
-def _as_it_was(run: RunDirectory) -> PretrainConfig:
-    from pydantic import ValidationError
-
-    from neuralforge.config.pretraining import PretrainConfig as Schema
-
-    try:
-        return Schema.model_validate(run.state.config["settings"])
-    except (KeyError, ValidationError) as failure:
-        raise RunError(f"The run {run.path} was begun by another version.", "Start a new training.") from failure
+    one = config.model.growth
+    if not one.enabled:
+        return None
+    return GrowthSettings(one.factor, one.max, one.threshold, one.monitor_frequency, one.plateau, one.warmup)
 
 
 def _fingerprint(config: PretrainConfig, corpus: Corpus) -> str:

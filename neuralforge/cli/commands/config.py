@@ -12,6 +12,7 @@ from neuralforge.cli.shape import Command, command_group
 from neuralforge.errors import UserError
 
 Pretrain = Annotated[bool, typer.Option("--pretrain", help="Of `neuralforge pretrain` instead of train.")]
+PostTrain = Annotated[bool, typer.Option("--post-train", help="Of `neuralforge post-train` instead of train.")]
 
 group = command_group("Show, check and explain configurations.")
 
@@ -45,12 +46,13 @@ def show(
 def validate(
     config: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file.")],
     pretrain: Pretrain = False,
+    post_train: PostTrain = False,
     as_json: Json = False,
 ) -> None:
     """Check a configuration file and name everything that is wrong with it."""
-    from neuralforge.config.load import PRETRAINING, TRAINING, resolve
+    from neuralforge.config.load import resolve
 
-    kind: Any = PRETRAINING if pretrain else TRAINING
+    kind = _kind(pretrain, post_train)
     resolved = resolve(kind, config)
     if as_json:
         show_json({"file": str(config), "valid": True, "settings": len(resolved.origins)})
@@ -62,12 +64,13 @@ def validate(
 def presets(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Print this preset as YAML.")] = None,
     pretrain: Pretrain = False,
+    post_train: PostTrain = False,
     as_json: Json = False,
 ) -> None:
     """List the shipped presets, or print one."""
-    from neuralforge.config.load import PRETRAINING, TRAINING, preset_names, preset_text, resolve
+    from neuralforge.config.load import preset_names, preset_text, resolve
 
-    kind: Any = PRETRAINING if pretrain else TRAINING
+    kind = _kind(pretrain, post_train)
     if name is not None and not as_json:
         typer.echo(preset_text(name, kind), nl=False)
         return
@@ -78,6 +81,14 @@ def presets(
         show_json({each: {"about": about[each], "sets": sorted(given[each].origins)} for each in names})
     else:
         table(["Preset", "For"], about.items())
+
+
+def _kind(pretrain: bool, post_train: bool) -> Any:
+    from neuralforge.config.load import POSTTRAINING, PRETRAINING, TRAINING
+
+    if pretrain and post_train:
+        raise UserError("--pretrain and --post-train exclude each other.", "Give one of them.")
+    return PRETRAINING if pretrain else POSTTRAINING if post_train else TRAINING
 
 
 def _flags(settings: list[str]) -> dict[str, tuple[str, object]]:

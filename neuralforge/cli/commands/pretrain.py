@@ -118,4 +118,9 @@ def tell(made: "Pretrained") -> None:
         line(f"{len(made.growth)} times a layer grew; widths now {', '.join(f'{width:,}' for width in made.widths)}.")
     line(f"Model: {made.model}")
     line(f"Run:   {made.run}")
+    if made.post_trained is not None:
+        from neuralforge.cli.commands.post_train import tell as tell_more
+
+        tell_more(made.post_trained)
+        return
     line(f"Try it: neuralforge generate --model {made.model} --prompt TEXT")

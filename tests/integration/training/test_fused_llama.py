@@ -45,6 +45,7 @@ ADAPTERS = {
     "two modules": LoraSettings(rank=3, alpha=5, target_modules=("q_proj", "v_proj")),
     "feed-forward": LoraSettings(rank=3, alpha=5, target_modules=("up_proj", "down_proj")),
     "one module": LoraSettings(rank=2, alpha=1, target_modules=("o_proj",), layers=1),
+    "scattered layers": LoraSettings(rank=2, alpha=4, layers=(0, 2)),
 }
 
 

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from neuralforge.cli.app import run
 from neuralforge.config.load import PRETRAINING, preset_names, resolve
 from neuralforge.config.pretraining import PretrainConfig
-from neuralforge.errors import RunError
+from neuralforge.errors import DataError, RunError
 from neuralforge.models.arbor.configuration import ArborConfig
 from neuralforge.models.arbor.modeling import ArborForCausalLM
 from neuralforge.runs.directory import RunDirectory
@@ -138,6 +138,20 @@ def test_a_budget_is_kept(folder: Path) -> None:
     assert max(rates) == pytest.approx(5e-3, rel=0.05)
     assert rates.index(max(rates)) < 0.3 * len(rates)
     assert rates[-1] < 0.2 * max(rates)
+
+
+def test_a_post_training_follows_at_once(folder: Path) -> None:
+    later = {"enabled": True, "datasets": [{"source": "code.jsonl"}], "max_steps": 6, "lora_enabled": True}
+    made = pretrain(settings(training={"max_steps": 6}, post_training=later))
+    assert made.post_trained is not None
+    assert made.post_trained.steps == 6
+    assert made.post_trained.output == folder / "own-post-trained"
+    one, two = (load_file(place / "model.safetensors") for place in (made.model, made.post_trained.output))
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+    wrong = settings(run={"save_dir": "other"}, post_training={**later, "datasets": [{"source": "gone.txt"}]})
+    with pytest.raises(DataError, match=r"gone\.txt"):
+        pretrain(wrong)
+    assert not (folder / "other").exists()
 
 
 @pytest.mark.parametrize(
