@@ -111,7 +111,7 @@ complete -c neuralforge -n '__fish_seen_subcommand_from train' -l fp16 -d '16-bi
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l bf16 -d '16-bit brain floats'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l completion-only-loss -d 'Learn only what was typed, not the code around it'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l seed -r -d 'Seed of everything random'
-complete -c neuralforge -n '__fish_seen_subcommand_from train' -l low-memory -l no-low-memory -d 'Less memory (small passes, recomputation), more time'
+complete -c neuralforge -n '__fish_seen_subcommand_from train' -l low-memory -l no-low-memory -d 'Less memory (small passes, recomputation, rank 8), more time'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l budget -r -d 'Time for the whole command (5m, 1h30m); examples and epochs are chosen to fit'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l config -r -d 'YAML file of settings'
 complete -c neuralforge -n '__fish_seen_subcommand_from train' -l preset -r -d 'Shipped settings; see `neuralforge config presets`'

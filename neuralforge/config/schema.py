@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from neuralforge.config.values import Device, Float, Int, Layers, Modules, Name, Place, Seconds, Switch, Text, Words
 
 LATEST = "latest"
+LOW_MEMORY_RANK = 8
+_YES = ("true", "1", "yes", "on")
 # Of the section ``run``: what may be said anew when a run is resumed. Everything else stays as it began.
 SAID_ANEW = ("output", "force", "tensorboard", "wandb", "debug", "log_level")
 
@@ -38,7 +40,7 @@ def _twice_rank(known: dict[str, Any]) -> float:
 class LoraSection(Section):
     """The shape of the adapter (Hu et al. 2021, arXiv 2106.09685)."""
 
-    rank: Int = Field(default=16, ge=1, le=512, description="rank r of the update BA")
+    rank: Int = Field(default=16, ge=1, le=512, description="rank r of the update BA; 8 with low_memory")
     alpha: Float = Field(default_factory=_twice_rank, gt=0, le=4096, description="scale; 2 x rank when not given")
     dropout: Float = Field(default=0.0, ge=0, lt=1, description="dropout before A")
     target_modules: Modules = Field(default="all-linear", description="all-linear, or names of the modules to adapt")
@@ -101,7 +103,9 @@ class TrainingSection(Section):
         default=None, ge=1, le=10**6, description="steps between evaluations; chosen when not given"
     )
     seed: Int = Field(default=0, ge=0, lt=2**32, description="seed of everything random")
-    low_memory: bool = Field(default=False, description="small passes and recomputation: less memory, more time")
+    low_memory: bool = Field(
+        default=False, description="small passes, recomputation, a smaller adapter: less memory, more time"
+    )
 
     @model_validator(mode="after")
     def _one_warmup(self) -> Self:
@@ -189,6 +193,16 @@ class TrainConfig(Section):
     dataset: DatasetSection = Field(default_factory=DatasetSection)
     evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
     run: RunSection = Field(default_factory=RunSection)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _small_adapter(cls, content: Any) -> Any:
+        """With little memory the adapter is half as large, unless its rank was given."""
+        training = content.get("training") if isinstance(content, dict) else None
+        if not isinstance(training, dict) or str(training.get("low_memory")).lower() not in _YES:
+            return content
+        lora = content.get("lora", {})
+        return content | {"lora": {"rank": LOW_MEMORY_RANK, **lora}} if isinstance(lora, dict) else content
 
 
 def sections_of(schema: type[Section]) -> dict[str, type[Section]]:

@@ -138,7 +138,7 @@ def train(
     seed: Annotated[int | None, option("--seed", "Seed of everything random.", LOOP, "N")] = None,
     low_memory: Annotated[
         bool | None,
-        option("--low-memory/--no-low-memory", "Less memory (small passes, recomputation), more time.", LOOP),
+        option("--low-memory/--no-low-memory", "Less memory (small passes, recomputation, rank 8), more time.", LOOP),
     ] = None,
     budget: Annotated[
         str | None,

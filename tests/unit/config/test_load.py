@@ -76,6 +76,11 @@ def test_each_layer_overrides_the_one_before_and_every_origin_is_kept(tmp_path: 
 
 def test_alpha_follows_the_rank_unless_given() -> None:
     assert load_config(flags={"lora.rank": ("--rank", 4)}).config.lora.alpha == 8
+    little = {"training.low_memory": ("--low-memory", True)}
+    small = load_config(flags=little).config.lora
+    assert (small.rank, small.alpha) == (8, 16)
+    assert load_config(flags=little | {"lora.rank": ("--rank", 32)}).config.lora.rank == 32
+    assert load_config(environment={"NEURALFORGE_TRAINING__LOW_MEMORY": "off"}).config.lora.rank == 16
     both = {"lora.rank": ("--rank", 4), "lora.alpha": ("--alpha", 3)}
     assert load_config(flags=both).config.lora.alpha == 3
 
